@@ -1,0 +1,327 @@
+"""The state database, table by table. Times are int64 microseconds UTC (`_us`), amounts with a fraction are integers
+with their scale in the name (`value_hundredths`), structured values are JSON text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "RAW_DONE",
+    "RAW_NEW",
+    "RAW_QUARANTINED",
+    "VERSION",
+    "acknowledged",
+    "action",
+    "attribute",
+    "conflict",
+    "cursor",
+    "dead_letter",
+    "event",
+    "identifier",
+    "keep",
+    "lease",
+    "link",
+    "member",
+    "meta",
+    "metadata",
+    "outbox",
+    "person",
+    "raw",
+    "remote",
+    "remote_email",
+    "run",
+    "score",
+    "score_history",
+    "stale",
+    "standing",
+]
+
+VERSION: Final = 1
+
+metadata = MetaData()
+
+_Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER becomes SQLite's own row id
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+# What came in
+
+RAW_NEW: Final = 0
+RAW_DONE: Final = 1
+RAW_QUARANTINED: Final = 2
+
+raw = Table(
+    "raw",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("digest", LargeBinary(16), nullable=False, unique=True),  # of connection, stream, key and payload
+    Column("connection", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("reason", Text),
+)
+Index("raw_open", raw.c.connection, raw.c.id, sqlite_where=raw.c.status != RAW_DONE, postgresql_where=raw.c.status != 1)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("cursor", Text),
+    Column("updated_us", BigInteger, nullable=False),
+)
+
+keep = Table(
+    "keep",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# Who and what
+
+person = Table(
+    "person",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False, unique=True),  # opaque; what CRMs and logs see of a person
+    Column("created_us", BigInteger, nullable=False),
+    Column("merged_into", BigInteger),  # the survivor; its own identifiers, events and attributes have moved there
+)
+
+identifier = Table(
+    "identifier",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+)
+Index("identifier_person", identifier.c.person_id)
+
+attribute = Table(
+    "attribute",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("event_id", LargeBinary(16), nullable=False),  # breaks ties, so that arrival order does not matter
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("machine", Boolean, nullable=False),
+    Column("properties", Text, nullable=False),
+    Column("source", Text, nullable=False),
+)
+Index("event_person", event.c.person_id, event.c.t_us)
+
+stale = Table("stale", metadata, Column("person_id", BigInteger, primary_key=True))  # to be scored again
+
+# What we think
+
+score = Table(
+    "score",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("value_hundredths", BigInteger, nullable=False),
+    Column("band", Text),
+    Column("as_of_us", BigInteger, nullable=False),
+)
+
+score_history = Table(
+    "score_history",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("value_hundredths", BigInteger, nullable=False),
+    Column("band", Text),
+    Column("as_of_us", BigInteger, nullable=False),
+)
+Index("score_history_person", score_history.c.person_id, score_history.c.name, score_history.c.as_of_us)
+
+standing = Table(  # where a person stands towards a rule: `segment:lead_caldo`, `band:interesse.caldo`
+    "standing",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("inside", Boolean, nullable=False),
+    Column("armed", Boolean, nullable=False),  # entering now counts as a transition
+    Column("entered", Integer, nullable=False),  # how often so far: part of every action's key
+    Column("since_us", BigInteger, nullable=False),
+)
+
+action = Table(
+    "action",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("connection", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", Text, nullable=False),  # waiting, done
+    Column("remote_id", Text),
+    Column("run_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+Index("action_waiting", action.c.connection, action.c.status)
+
+# What the CRMs hold
+
+remote = Table(  # what we last read there
+    "remote",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("remote_id", Text, primary_key=True),
+    Column("key", Text),
+    Column("fields", Text, nullable=False),
+    Column("changed_us", BigInteger),
+    Column("changed_by", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("successor_object", Text),
+    Column("successor_id", Text),
+)
+Index("remote_key", remote.c.connection, remote.c.key)
+
+remote_email = Table(
+    "remote_email",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("email", Text, primary_key=True),  # lower case
+    Column("object", Text, primary_key=True),
+    Column("remote_id", Text, primary_key=True),
+)
+Index("remote_email_record", remote_email.c.connection, remote_email.c.object, remote_email.c.remote_id)
+
+link = Table(
+    "link",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("object", Text, nullable=False),
+    Column("remote_id", Text, nullable=False),
+    Column("how", Text, nullable=False),  # key, email, created, successor, decided
+    Column("at_us", BigInteger, nullable=False),
+    UniqueConstraint("connection", "object", "remote_id"),
+)
+
+acknowledged = Table(  # what the CRM last accepted from us
+    "acknowledged",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("remote_id", Text, primary_key=True),
+    Column("fields", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+member = Table(  # segment membership the CRM has acknowledged
+    "member",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("segment", Text, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    Column("object", Text, nullable=False),
+    Column("remote_id", Text, nullable=False),
+)
+
+conflict = Table(  # several candidates: a person decides
+    "conflict",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("candidates", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# What was done
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_us", BigInteger, nullable=False),
+    Column("finished_us", BigInteger),
+    Column("status", Text, nullable=False),  # running, done, rejected, stopped, paused, failed
+    Column("as_of_us", BigInteger, nullable=False),
+    Column("report", Text),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("run_id", Text, nullable=False),
+    Column("connection", Text, nullable=False),
+    Column("operation", Text, nullable=False),  # upsert, task, add, remove
+    Column("object", Text, nullable=False),  # the segment for add and remove
+    Column("key", Text, nullable=False),
+    Column("person_id", BigInteger, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("before", Text),
+    Column("status", Text, nullable=False),  # pending, abandoned, or what Status says
+    Column("code", Text),
+    Column("reason", Text),
+    Column("remote_id", Text),
+    Column("done_us", BigInteger),
+)
+Index("outbox_run", outbox.c.run_id, outbox.c.status)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("code", Text),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("run_id", Text, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
