@@ -48,6 +48,7 @@ __all__ = [
     "score_history",
     "stale",
     "standing",
+    "suppressed",
 ]
 
 VERSION: Final = 1
@@ -140,6 +141,19 @@ event = Table(
     Column("source", Text, nullable=False),
 )
 Index("event_person", event.c.person_id, event.c.t_us)
+
+suppressed = Table(  # visits that repeat another; kept, because an earlier one that arrives late decides anew
+    "suppressed",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("machine", Boolean, nullable=False),
+    Column("properties", Text, nullable=False),
+    Column("source", Text, nullable=False),
+)
+Index("suppressed_person", suppressed.c.person_id, suppressed.c.t_us)
 
 stale = Table("stale", metadata, Column("person_id", BigInteger, primary_key=True))  # to be scored again
 
@@ -291,6 +305,8 @@ outbox = Table(
     Column("object", Text, nullable=False),  # the segment for add and remove
     Column("key", Text, nullable=False),
     Column("person_id", BigInteger, nullable=False),
+    Column("match", Text, nullable=False),  # what addresses the record: `Id`, or our key's field; empty for the rest
+    Column("rank", BigInteger, nullable=False),  # the higher, the sooner: hot people first
     Column("payload", Text, nullable=False),
     Column("before", Text),
     Column("status", Text, nullable=False),  # pending, abandoned, or what Status says

@@ -1,4 +1,4 @@
-"""The people that all simulated vendors share, so that what Mailchimp knows and what the CRM holds is one population."""
+"""The people all simulated vendors share: what a marketing tool knows and what the CRM holds is one population."""
 
 from __future__ import annotations
 

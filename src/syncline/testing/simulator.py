@@ -28,7 +28,7 @@ from syncline.sdk import SimulatorOptions
 
 __all__ = ["Fault", "FaultKind", "Table", "VendorSimulator"]
 
-FaultKind = Literal["drop_before", "drop_after", "status", "html", "truncated", "slow"]
+FaultKind = Literal["drop_before", "drop_after", "status", "html", "truncated", "cut_off", "slow"]
 Handler = Callable[..., Response]
 
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -40,7 +40,8 @@ class Fault:
 
     `after` requests are let through first, then `times` are struck (None: for ever), each with `probability`.
     `drop_before` closes the connection unprocessed, `drop_after` processes the request and then closes it;
-    `status` answers `status` with `body` and `headers`; `slow` waits for `seconds` first; `truncated` cuts the body.
+    `status` answers `status` with `body` and `headers`; `slow` waits for `seconds` first; `truncated` gives half the
+    body as if it were all (a broken cache does), `cut_off` closes the connection in the middle of it.
     """
 
     kind: FaultKind
@@ -147,18 +148,19 @@ class VendorSimulator:
     def __init__(self, options: SimulatorOptions | None = None) -> None:
         self.options = options or SimulatorOptions()
         self.random = random.Random(self.options.seed)  # noqa: S311  # seeded on purpose: the same people every time
-        self.faults: list[Fault] = [Fault(**fault) for fault in self.options.faults.get("faults", [])]
+        self.faults = [Fault(**fault) for fault in self.options.faults.get("faults", [])]
         self.in_flight = 0
-        self._struck: Counter[int] = Counter()
-        self._seen: Counter[int] = Counter()
+        self._chance = random.Random(self.options.seed)  # noqa: S311  # its own, so that faults do not shift the seeding
         self._fixed = datetime.fromisoformat(self.options.clock).astimezone(UTC) if self.options.clock else None
         folder = self.options.folder
         self._journal = _Journal(folder / f"{self.name}.db" if folder else None)
+        self._tables: dict[str, Table] = {}
         self._counters: Counter[str] = Counter()
         self._lock = threading.RLock()
         self._flight_lock = threading.Lock()
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._map = Map(
             [Rule(rule, endpoint=method, methods=verbs.split()) for verbs, rule, method in self.routes],
             merge_slashes=False,
@@ -192,8 +194,22 @@ class VendorSimulator:
 
     # What a vendor uses
 
+    @property
+    def faults(self) -> list[Fault]:
+        """The troubles in force. Set anew, they count from zero; the first one that matches strikes."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Sequence[Fault]) -> None:
+        self._faults = list(faults)
+        self._struck: Counter[int] = Counter()
+        self._seen: Counter[int] = Counter()
+
     def table(self, name: str) -> Table:
-        return Table(name, self._journal)
+        """The records kept under this name; the same ones every time it is asked for."""
+        if name not in self._tables:
+            self._tables[name] = Table(name, self._journal)
+        return self._tables[name]
 
     def now(self) -> datetime:
         """The simulated time: the fixed clock if one is set (`advance` moves it), else the real one."""
@@ -222,11 +238,13 @@ class VendorSimulator:
     # Serving
 
     def start(self) -> None:
+        self._stopping.clear()
         self._server = make_server("127.0.0.1", self.options.port, self, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        self._stopping.set()
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -248,18 +266,19 @@ class VendorSimulator:
             self.in_flight += 1
         try:
             with self._lock:
-                response = self._answer(request)
+                fault = self._strike(request)
+                self.count("calls")
+            if fault and fault.kind == "slow":
+                self._stopping.wait(fault.seconds)  # outside the lock: others are served meanwhile
+            with self._lock:
+                response = self._answer(request, fault)
                 self._journal.commit()
         finally:
             with self._flight_lock:
                 self.in_flight -= 1
         return response(environ, start_response)
 
-    def _answer(self, request: Request) -> Response:
-        fault = self._strike(request)
-        self.count("calls")
-        if fault and fault.kind == "slow":
-            threading.Event().wait(fault.seconds)
+    def _answer(self, request: Request, fault: Fault | None) -> Response:
         if fault and fault.kind == "drop_before":
             raise _DroppedError
         if fault and fault.kind == "status":
@@ -271,14 +290,17 @@ class VendorSimulator:
         if fault and fault.kind == "drop_after":
             self._journal.commit()
             raise _DroppedError
-        if fault and fault.kind == "truncated":
+        if fault and fault.kind in ("truncated", "cut_off"):
             body = response.get_data()
             response.set_data(body[: len(body) // 2])
+            if fault.kind == "cut_off":
+                response.headers["Content-Length"] = str(len(body))
         return response
 
     def _faulty(self, fault: Fault) -> Response:
-        body = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
-        kind = "text/plain" if isinstance(fault.body, str) else "application/json"
+        plain = fault.body is None or isinstance(fault.body, str)
+        body = fault.body if plain else json.dumps(fault.body)
+        kind = "text/plain" if plain else "application/json"
         return Response(body, status=fault.status, content_type=kind, headers=dict(fault.headers or {}))
 
     def _route(self, request: Request) -> Response:
@@ -287,7 +309,10 @@ class VendorSimulator:
         except HTTPException as error:
             return self.not_found(request, error)
         handler: Handler = getattr(self, endpoint)
-        return handler(request, **arguments)
+        try:
+            return handler(request, **arguments)
+        except HTTPException as error:  # a handler may `abort`
+            return Response.force_type(error.get_response(request.environ))
 
     def _strike(self, request: Request) -> Fault | None:
         line = f"{request.method} {request.path}"
@@ -299,7 +324,7 @@ class VendorSimulator:
                 continue
             if fault.times is not None and self._struck[number] >= fault.times:
                 continue
-            if self.random.random() >= fault.probability:
+            if self._chance.random() >= fault.probability:
                 continue
             self._struck[number] += 1
             return fault
@@ -307,7 +332,10 @@ class VendorSimulator:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Keeps connections open, logs to the logger only, and can close without an answer."""
+    """Logs to the logger only, without query strings, and can close without an answer.
+
+    Every answer closes its connection (werkzeug sees to that).
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -315,4 +343,5 @@ class _QuietHandler(WSGIRequestHandler):
         self.close_connection = True
 
     def log(self, type: str, message: str, *args: Any) -> None:
-        logging.getLogger("syncline.simulator").debug(message, *args)
+        plain = [a.partition("?")[0] if isinstance(a, str) else a for a in args]
+        logging.getLogger("syncline.simulator").debug(message, *plain)

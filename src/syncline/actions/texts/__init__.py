@@ -1,0 +1,1 @@
+"""Task texts that ship, one YAML file per text and language."""

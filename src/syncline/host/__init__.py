@@ -1,0 +1,1 @@
+"""Plugin loading, wiring, locks: what turns a connectors.yaml into runs."""

@@ -1,0 +1,309 @@
+"""What the CRMs hold, as far as we know: mirror, links, acknowledged values, memberships, conflicts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select, tuple_
+
+from syncline.model import RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
+from syncline.store import schema
+from syncline.store.batches import batches, insert_new, upsert
+from syncline.store.values import dump, load
+
+__all__ = [
+    "Conflict",
+    "Link",
+    "MirrorRecord",
+    "acknowledge",
+    "acknowledged",
+    "conflicts",
+    "forget_links",
+    "links",
+    "members",
+    "mirror",
+    "mirror_by_email",
+    "mirror_by_key",
+    "note_written",
+    "owners",
+    "put_conflicts",
+    "put_links",
+    "put_members",
+    "put_mirror",
+    "remove_members",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRecord:
+    """A CRM record as last read; `key` is our external id as it stands there."""
+
+    record: RemoteRecord
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Which record a person is, and how we know: key, email, created, successor."""
+
+    person_id: int
+    ref: RemoteRef
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A person with several candidates, or one that is taken; a human decides."""
+
+    person_id: int
+    reason: str
+    candidates: tuple[RemoteRef, ...]
+
+
+def put_mirror(
+    connection: Connection, name: str, records: Sequence[RemoteRecord], match_fields: Mapping[str, str]
+) -> None:
+    """Store what was read. `match_fields`: object → the field that carries our key."""
+    for batch in batches({record.ref: record for record in records}.values()):
+        upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
+        _replace_emails(connection, name, batch)
+
+
+def _mirror_row(name: str, record: RemoteRecord, match_fields: Mapping[str, str]) -> dict[str, object]:
+    key = record.fields.get(match_fields.get(record.ref.object, ""))
+    return {
+        "connection": name,
+        "object": record.ref.object,
+        "remote_id": record.ref.id,
+        "key": None if key is None else str(key),
+        "fields": dump(record.fields),
+        "changed_us": microseconds(record.changed_at) if record.changed_at else None,
+        "changed_by": record.changed_by,
+        "deleted": record.deleted,
+        "successor_object": record.successor.object if record.successor else None,
+        "successor_id": record.successor.id if record.successor else None,
+    }
+
+
+def _replace_emails(connection: Connection, name: str, records: Sequence[RemoteRecord]) -> None:
+    table = schema.remote_email
+    pairs = [(record.ref.object, record.ref.id) for record in records]
+    connection.execute(
+        delete(table).where(table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs))
+    )
+    rows = [
+        {"connection": name, "email": email, "object": record.ref.object, "remote_id": record.ref.id}
+        for record in records
+        if not record.deleted
+        for email in {email.strip().lower() for email in record.emails if email}
+    ]
+    insert_new(connection, table, rows)
+
+
+def mirror(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, MirrorRecord]:
+    """The mirrored records among `refs`."""
+    table = schema.remote
+    found: dict[RemoteRef, MirrorRecord] = {}
+    for batch in batches(set(refs)):
+        pairs = [(ref.object, ref.id) for ref in batch]
+        rows = connection.execute(
+            select(table).where(table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs))
+        )
+        found |= {item.record.ref: item for item in map(_mirror_record, rows)}
+    return found
+
+
+def mirror_by_key(connection: Connection, name: str, keys: Iterable[str]) -> dict[str, list[MirrorRecord]]:
+    """Our key → the records that carry it (several when the CRM does not keep it unique across objects)."""
+    table = schema.remote
+    found: defaultdict[str, list[MirrorRecord]] = defaultdict(list)
+    for batch in batches(keys):
+        for row in connection.execute(select(table).where(table.c.connection == name, table.c.key.in_(batch))):
+            found[row.key].append(_mirror_record(row))
+    return dict(found)
+
+
+def mirror_by_email(connection: Connection, name: str, emails: Iterable[str]) -> dict[str, list[RemoteRef]]:
+    """Lower-case address → the records that show it."""
+    table = schema.remote_email
+    found: defaultdict[str, list[RemoteRef]] = defaultdict(list)
+    for batch in batches(emails):
+        rows = connection.execute(
+            select(table.c.email, table.c.object, table.c.remote_id).where(
+                table.c.connection == name, table.c.email.in_(batch)
+            )
+        )
+        for email, object_name, remote_id in rows:
+            found[email].append(RemoteRef(object_name, remote_id))
+    return dict(found)
+
+
+def _mirror_record(row: object) -> MirrorRecord:
+    value = row._mapping  # type: ignore[attr-defined]  # a SQLAlchemy row; its own type is generic over columns
+    successor = RemoteRef(value["successor_object"], value["successor_id"]) if value["successor_id"] else None
+    record = RemoteRecord(
+        ref=RemoteRef(value["object"], value["remote_id"]),
+        fields=load(value["fields"]),
+        changed_at=None if value["changed_us"] is None else from_microseconds(value["changed_us"]),
+        changed_by=value["changed_by"],
+        deleted=bool(value["deleted"]),
+        successor=successor,
+    )
+    return MirrorRecord(record, value["key"])
+
+
+def note_written(
+    connection: Connection, name: str, match_fields: Mapping[str, str], written: Mapping[RemoteRef, Mapping[str, Value]]
+) -> None:
+    """The mirror after writes the CRM accepted: old fields with ours laid over them."""
+    known = mirror(connection, name, written)
+    records = []
+    for ref, fields in written.items():
+        before = known.get(ref)
+        merged = {**(before.record.fields if before else {}), **fields}
+        records.append(RemoteRecord(ref, merged, changed_by="us"))
+    for batch in batches(records):
+        upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
+
+
+def links(connection: Connection, name: str, people: Collection[int]) -> dict[int, Link]:
+    table = schema.link
+    found: dict[int, Link] = {}
+    for batch in batches(people):
+        rows = connection.execute(select(table).where(table.c.connection == name, table.c.person_id.in_(batch)))
+        for row in rows:
+            found[row.person_id] = Link(row.person_id, RemoteRef(row.object, row.remote_id), row.how)
+    return found
+
+
+def owners(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, int]:
+    """Record → the person linked to it."""
+    table = schema.link
+    found: dict[RemoteRef, int] = {}
+    for batch in batches(set(refs)):
+        pairs = [(ref.object, ref.id) for ref in batch]
+        rows = connection.execute(
+            select(table.c.object, table.c.remote_id, table.c.person_id).where(
+                table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs)
+            )
+        )
+        found |= {RemoteRef(object_name, remote_id): person for object_name, remote_id, person in rows}
+    return found
+
+
+def put_links(connection: Connection, name: str, new: Sequence[Link], at_us: int) -> None:
+    rows = [
+        {
+            "person_id": link.person_id,
+            "connection": name,
+            "object": link.ref.object,
+            "remote_id": link.ref.id,
+            "how": link.how,
+            "at_us": at_us,
+        }
+        for link in new
+    ]
+    upsert(connection, schema.link, rows)
+
+
+def forget_links(connection: Connection, name: str, people: Collection[int]) -> None:
+    table = schema.link
+    for batch in batches(people):
+        connection.execute(delete(table).where(table.c.connection == name, table.c.person_id.in_(batch)))
+
+
+def acknowledged(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, dict[str, Value]]:
+    """What each record last accepted from us."""
+    table = schema.acknowledged
+    found: dict[RemoteRef, dict[str, Value]] = {}
+    for batch in batches(set(refs)):
+        pairs = [(ref.object, ref.id) for ref in batch]
+        rows = connection.execute(
+            select(table.c.object, table.c.remote_id, table.c.fields).where(
+                table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs)
+            )
+        )
+        found |= {RemoteRef(object_name, remote_id): load(fields) for object_name, remote_id, fields in rows}
+    return found
+
+
+def acknowledge(
+    connection: Connection, name: str, written: Mapping[RemoteRef, Mapping[str, Value]], run_id: str, at_us: int
+) -> None:
+    """Move `acknowledged`: only ever called with what the CRM accepted."""
+    known = acknowledged(connection, name, written)
+    rows = [
+        {
+            "connection": name,
+            "object": ref.object,
+            "remote_id": ref.id,
+            "fields": dump({**known.get(ref, {}), **fields}),
+            "run_id": run_id,
+            "at_us": at_us,
+        }
+        for ref, fields in written.items()
+    ]
+    upsert(connection, schema.acknowledged, rows)
+
+
+def members(connection: Connection, name: str, segment: str, people: Collection[int]) -> dict[int, RemoteRef]:
+    """Those of `people` whom the CRM has acknowledged as members, and as which record."""
+    table = schema.member
+    found: dict[int, RemoteRef] = {}
+    for batch in batches(people):
+        rows = connection.execute(
+            select(table.c.person_id, table.c.object, table.c.remote_id).where(
+                table.c.connection == name, table.c.segment == segment, table.c.person_id.in_(batch)
+            )
+        )
+        found |= {person: RemoteRef(object_name, remote_id) for person, object_name, remote_id in rows}
+    return found
+
+
+def put_members(connection: Connection, name: str, segment: str, added: Mapping[int, RemoteRef]) -> None:
+    rows = [
+        {"connection": name, "segment": segment, "person_id": person, "object": ref.object, "remote_id": ref.id}
+        for person, ref in added.items()
+    ]
+    upsert(connection, schema.member, rows)
+
+
+def remove_members(connection: Connection, name: str, segment: str, people: Collection[int]) -> None:
+    table = schema.member
+    for batch in batches(people):
+        connection.execute(
+            delete(table).where(table.c.connection == name, table.c.segment == segment, table.c.person_id.in_(batch))
+        )
+
+
+def put_conflicts(
+    connection: Connection, name: str, people: Collection[int], found: Sequence[Conflict], at_us: int
+) -> None:
+    """The open conflicts of `people` are now exactly `found`; one that stands keeps its date."""
+    table = schema.conflict
+    still = {conflict.person_id for conflict in found}
+    for batch in batches(set(people) - still):
+        connection.execute(delete(table).where(table.c.connection == name, table.c.person_id.in_(batch)))
+    rows = [
+        {
+            "person_id": conflict.person_id,
+            "connection": name,
+            "reason": conflict.reason,
+            "candidates": json.dumps([[ref.object, ref.id] for ref in conflict.candidates]),
+            "at_us": at_us,
+        }
+        for conflict in found
+    ]
+    upsert(connection, table, rows, keep=("at_us",))
+
+
+def conflicts(connection: Connection, name: str) -> list[Conflict]:
+    table = schema.conflict
+    rows = connection.execute(select(table).where(table.c.connection == name).order_by(table.c.person_id))
+    return [
+        Conflict(row.person_id, row.reason, tuple(RemoteRef(*pair) for pair in json.loads(row.candidates)))
+        for row in rows
+    ]

@@ -1,0 +1,188 @@
+"""The event log in SQL: what people did, and the visits that repeat another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from syncline.store.batches import batches, insert_new
+from syncline.store.schema import event, stale, suppressed
+
+__all__ = [
+    "EventRow",
+    "StoredEvent",
+    "Window",
+    "append",
+    "fetch",
+    "in_windows",
+    "known",
+    "mark_machine",
+    "mark_stale",
+    "move_to_people",
+    "of_person",
+    "remove",
+    "restore",
+    "suppress",
+]
+
+
+class EventRow(NamedTuple):
+    """One row of the log. `properties` is compact JSON without `machine`, which has a column of its own."""
+
+    id: bytes
+    person_id: int
+    type: str
+    t_us: int
+    machine: bool
+    properties: str
+    source: str
+
+
+class StoredEvent(NamedTuple):
+    """A row, and whether it counts (or repeats another visit)."""
+
+    row: EventRow
+    kept: bool
+
+
+class Window(NamedTuple):
+    """A stretch of one person's time, both ends included."""
+
+    person_id: int
+    from_us: int
+    to_us: int
+
+
+_COLUMNS: Final = EventRow._fields
+
+
+def known(connection: Connection, ids: Iterable[bytes]) -> set[bytes]:
+    """Which of these events are stored, repeats included."""
+    found: set[bytes] = set()
+    for batch in batches(ids):
+        for table in (event, suppressed):
+            found.update(map(bytes, connection.scalars(select(table.c.id).where(table.c.id.in_(batch)))))
+    return found
+
+
+def fetch(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, StoredEvent]:
+    """These events as they are stored, repeats included."""
+    found: dict[bytes, StoredEvent] = {}
+    for batch in batches(ids):
+        for table in (event, suppressed):
+            for row in connection.execute(_select(table).where(table.c.id.in_(batch))):
+                found[bytes(row.id)] = _stored(table, row)
+    return found
+
+
+def in_windows(connection: Connection, type_: str, windows: Sequence[Window]) -> list[StoredEvent]:
+    """The events of one type inside any of the windows, repeats included."""
+    found: list[StoredEvent] = []
+    for batch in batches(windows):
+        wanted = json.dumps(batch, separators=(",", ":"))
+        for table in (event, suppressed):
+            rows = connection.execute(_windowed(connection, table), {"windows": wanted, "type": type_})
+            found.extend(_stored(table, row) for row in rows)
+    return found
+
+
+def of_person(connection: Connection, person_id: int) -> list[EventRow]:
+    """What one person did, in order; repeats are left out."""
+    rows = connection.execute(_select(event).where(event.c.person_id == person_id).order_by(event.c.t_us, event.c.id))
+    return [_row(row) for row in rows]
+
+
+def append(connection: Connection, rows: Sequence[EventRow], *, kept: bool = True) -> None:
+    """Store new events; those that repeat another visit with `kept` False."""
+    if rows:
+        connection.execute(insert(event if kept else suppressed), [row._asdict() for row in rows])
+
+
+def remove(connection: Connection, ids: Collection[bytes]) -> None:
+    """Take events out, wherever they are."""
+    for batch in batches(ids):
+        for table in (event, suppressed):
+            connection.execute(delete(table).where(table.c.id.in_(batch)))
+
+
+def suppress(connection: Connection, ids: Collection[bytes]) -> None:
+    """These visits turned out to repeat another."""
+    _move(connection, ids, event, suppressed)
+
+
+def restore(connection: Connection, ids: Collection[bytes]) -> None:
+    """These visits turned out to count after all."""
+    _move(connection, ids, suppressed, event)
+
+
+def mark_machine(connection: Connection, ids: Collection[bytes]) -> None:
+    """These events turned out to be a machine's."""
+    for batch in batches(ids):
+        for table in (event, suppressed):
+            connection.execute(update(table).where(table.c.id.in_(batch)).values(machine=True))
+
+
+def move_to_people(connection: Connection, moves: Sequence[tuple[int, int]]) -> None:
+    """All events of the first person of each pair become the second's."""
+    if moves:
+        pairs = [{"gone": gone, "survivor": survivor} for gone, survivor in moves]
+        for table in (event, suppressed):
+            statement = update(table).where(table.c.person_id == bindparam("gone"))
+            connection.execute(statement.values(person_id=bindparam("survivor")), pairs)
+
+
+def mark_stale(connection: Connection, people: Iterable[int]) -> None:
+    """These people are to be scored again."""
+    insert_new(connection, stale, [{"person_id": person} for person in sorted(people)])
+
+
+def _move(connection: Connection, ids: Collection[bytes], source: Table, target: Table) -> None:
+    for batch in batches(ids):
+        moved = _select(source).where(source.c.id.in_(batch))
+        connection.execute(insert(target).from_select(list(_COLUMNS), moved))
+        connection.execute(delete(source).where(source.c.id.in_(batch)))
+
+
+def _windowed(connection: Connection, table: Table) -> Select[EventRow]:
+    """One statement for any number of windows: they come as one JSON array of [person, from, to]."""
+    person, start, end = _unpacked(connection)
+    inside = and_(table.c.person_id == person, table.c.t_us.between(start, end), table.c.type == bindparam("type"))
+    return select(*(table.c[name] for name in _COLUMNS)).where(inside)
+
+
+def _unpacked(connection: Connection) -> Iterator[ColumnElement[int]]:
+    if connection.dialect.name == "sqlite":
+        window = func.json_each(bindparam("windows")).table_valued("value", name="w")
+        return iter([cast(func.json_extract(window.c.value, f"$[{i}]"), BigInteger) for i in range(3)])
+    array = func.jsonb_array_elements(cast(bindparam("windows"), JSONB)).column_valued("w")
+    return iter([cast(func.jsonb_extract_path_text(array, str(i)), BigInteger) for i in range(3)])
+
+
+def _select(table: Table) -> Select[EventRow]:
+    return select(*(table.c[name] for name in _COLUMNS))
+
+
+def _row(row: Sequence[object]) -> EventRow:
+    return EventRow(*row)  # type: ignore[arg-type]  # the columns are those of EventRow, in this order
+
+
+def _stored(table: Table, row: Sequence[object]) -> StoredEvent:
+    return StoredEvent(_row(row), table is event)

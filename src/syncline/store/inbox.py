@@ -1,0 +1,202 @@
+"""The raw inbox: every record as it came, the cursor after it, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from syncline.model import RawRecord, from_microseconds
+from syncline.store.batches import batches
+from syncline.store.schema import RAW_DONE, RAW_NEW, RAW_QUARANTINED, cursor, raw
+
+__all__ = [
+    "InboxRow",
+    "Parcel",
+    "Quarantined",
+    "fetch",
+    "finish",
+    "forget_cursor",
+    "keep",
+    "load_cursor",
+    "pack",
+    "purge",
+    "quarantined",
+    "save_cursor",
+    "waiting",
+]
+
+
+class Parcel(NamedTuple):
+    """A record ready for the inbox. `digest` is of connection, stream, key and payload: the same record, the same digest."""
+
+    digest: bytes
+    record: RawRecord
+    payload: str
+
+
+class InboxRow(NamedTuple):
+    """A record in the inbox."""
+
+    id: int
+    record: RawRecord
+    received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A record that could not be used, and why."""
+
+    id: int
+    connection: str
+    stream: str
+    key: str
+    payload: Mapping[str, Any]
+    reason: str
+    received_at: datetime
+
+
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def pack(connection_name: str, records: Iterable[RawRecord]) -> list[Parcel]:
+    """Records ready for the inbox, repeats within them left out.
+
+    TypeError or ValueError when a payload is not plain JSON: a bug of the plugin.
+    """
+    parcels: dict[bytes, Parcel] = {}
+    for record in records:
+        payload = _canonical(record.payload)
+        text = "\0".join((connection_name, record.stream, record.key, payload))
+        digest = blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+        parcels.setdefault(digest, Parcel(digest, record, payload))
+    return list(parcels.values())
+
+
+def keep(
+    connection: Connection, connection_name: str, parcels: Sequence[Parcel], *, run_id: str, at_us: int
+) -> list[InboxRow]:
+    """Store what was never seen before; returns just that, in order."""
+    if not parcels:
+        return []
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(raw).on_conflict_do_nothing().returning(raw.c.digest, raw.c.id)
+    rows = [
+        {
+            "digest": parcel.digest,
+            "connection": connection_name,
+            "stream": parcel.record.stream,
+            "key": _storable(parcel.record.key),
+            "payload": parcel.payload,
+            "received_us": at_us,
+            "run_id": run_id,
+            "status": RAW_NEW,
+        }
+        for parcel in parcels
+    ]
+    ids = {bytes(digest): row_id for digest, row_id in connection.execute(statement, rows)}
+    return [InboxRow(ids[p.digest], p.record, at_us) for p in parcels if p.digest in ids]
+
+
+def waiting(connection: Connection, connection_name: str, limit: int) -> list[InboxRow]:
+    """Records that came in and were not normalized yet, oldest first: a webhook's, or those before a crash."""
+    return _rows(connection, [raw.c.connection == connection_name, *_open(RAW_NEW)], limit)
+
+
+def fetch(
+    connection: Connection,
+    connection_name: str,
+    *,
+    ids: Collection[int] | None,
+    statuses: Collection[int],
+    after: int,
+    limit: int,
+) -> list[InboxRow]:
+    """Records with an id greater than `after`, in order of id; of `ids` only, unless it is None."""
+    wanted = [raw.c.connection == connection_name, raw.c.id > after, raw.c.status.in_(statuses)]
+    if ids is not None:
+        wanted.append(raw.c.id.in_(sorted(i for i in ids if i > after)[:limit]))
+    return _rows(connection, wanted, limit)
+
+
+def finish(connection: Connection, done: Sequence[int], refused: Mapping[int, str]) -> None:
+    """Record what became of each: used, or quarantined with a reason."""
+    for batch in batches(done):
+        connection.execute(update(raw).where(raw.c.id.in_(batch)).values(status=RAW_DONE, reason=None))
+    if refused:
+        statement = update(raw).where(raw.c.id == bindparam("row_id"))
+        connection.execute(
+            statement.values(status=RAW_QUARANTINED, reason=bindparam("why")),
+            [{"row_id": row_id, "why": _storable(reason)} for row_id, reason in refused.items()],
+        )
+
+
+def quarantined(connection: Connection, connection_name: str | None = None, limit: int = 100) -> list[Quarantined]:
+    """The newest quarantined records, of one connection or of all."""
+    wanted = _open(RAW_QUARANTINED)
+    if connection_name is not None:
+        wanted.append(raw.c.connection == connection_name)
+    rows = connection.execute(select(raw).where(*wanted).order_by(raw.c.id.desc()).limit(limit))
+    return [
+        Quarantined(
+            row.id,
+            row.connection,
+            row.stream,
+            row.key,
+            json.loads(row.payload),
+            row.reason or "",
+            from_microseconds(row.received_us),
+        )
+        for row in rows
+    ]
+
+
+def purge(connection: Connection, before_us: int) -> int:
+    """Delete the records received before then that were used; how many there were.
+
+    What waits or is quarantined stays. Purged records that come again are known by their events.
+    """
+    result = connection.execute(delete(raw).where(raw.c.status == RAW_DONE, raw.c.received_us < before_us))
+    return result.rowcount
+
+
+def load_cursor(connection: Connection, connection_name: str, stream: str) -> str | None:
+    """Where the next read of the stream begins; None: at the start."""
+    wanted = (cursor.c.connection == connection_name, cursor.c.stream == stream)
+    return connection.execute(select(cursor.c.cursor).where(*wanted)).scalar_one_or_none()
+
+
+def save_cursor(connection: Connection, connection_name: str, stream: str, value: str, at_us: int) -> None:
+    """Remember the cursor; belongs into the transaction of the records before it."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    row = {"connection": connection_name, "stream": stream, "cursor": value, "updated_us": at_us}
+    statement = dialect.insert(cursor).values(row)
+    changes = {"cursor": statement.excluded.cursor, "updated_us": statement.excluded.updated_us}
+    connection.execute(statement.on_conflict_do_update(index_elements=["connection", "stream"], set_=changes))
+
+
+def forget_cursor(connection: Connection, connection_name: str, stream: str) -> None:
+    """Let the next read begin at the start."""
+    connection.execute(delete(cursor).where(cursor.c.connection == connection_name, cursor.c.stream == stream))
+
+
+def _open(status: int) -> list[ColumnElement[bool]]:
+    """With a literal, as in the partial index `raw_open`: SQLite uses that index only where it sees the same words."""
+    return [raw.c.status != literal(RAW_DONE, literal_execute=True), raw.c.status == status]
+
+
+def _rows(connection: Connection, wanted: Sequence[ColumnElement[bool]], limit: int) -> list[InboxRow]:
+    columns = (raw.c.id, raw.c.stream, raw.c.key, raw.c.payload, raw.c.received_us)
+    rows = connection.execute(select(*columns).where(*wanted).order_by(raw.c.id).limit(limit))
+    return [InboxRow(i, RawRecord(stream, key, json.loads(text)), at) for i, stream, key, text, at in rows]
+
+
+def _storable(text: str) -> str:
+    """NUL and broken halves of characters, which no database takes, written out."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

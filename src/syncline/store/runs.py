@@ -1,0 +1,421 @@
+"""Runs and what they leave: scores, standings, actions, the outbox, dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+
+from syncline.model import Outcome, RemoteRef, Status, from_microseconds, microseconds
+from syncline.scoring.result import ScoreResult
+from syncline.segments.transitions import Standing
+from syncline.store import schema
+from syncline.store.batches import batches, insert_new, upsert
+
+__all__ = [
+    "ActionRow",
+    "DeadLetter",
+    "OutboxRow",
+    "abandon",
+    "actions_waiting",
+    "attempts",
+    "dead_letters",
+    "enqueue",
+    "finish_run",
+    "put_actions",
+    "put_scores",
+    "put_standings",
+    "record_outcomes",
+    "runs",
+    "scores",
+    "standings",
+    "start_run",
+    "take",
+]
+
+PENDING: Final = "pending"
+ABANDONED: Final = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One write a run intends. `payload` and `before` are JSON text (see store.values); `match` is a field name."""
+
+    operation: str
+    object: str
+    key: str
+    person_id: int
+    payload: str
+    match: str = ""
+    rank: int = 0
+    before: str | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRow:
+    """Something that is to happen once. `key` derives from person, rule and transition."""
+
+    key: str
+    person_id: int
+    connection: str
+    rule: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A write that was given up, with the CRM's own reason; it comes again with fresh values on the next run."""
+
+    connection: str
+    operation: str
+    object: str
+    key: str
+    person_id: int
+    payload: str
+    code: str | None
+    reason: str | None
+    attempts: int
+    first_us: int
+    last_us: int
+    run_id: str
+
+
+# Runs
+
+
+def start_run(connection: Connection, run_id: str, started_us: int, as_of_us: int) -> None:
+    connection.execute(insert(schema.run).values(id=run_id, started_us=started_us, as_of_us=as_of_us, status="running"))
+
+
+def finish_run(connection: Connection, run_id: str, finished_us: int, status: str, report: Mapping[str, Any]) -> None:
+    connection.execute(
+        update(schema.run)
+        .where(schema.run.c.id == run_id)
+        .values(finished_us=finished_us, status=status, report=json.dumps(report))
+    )
+
+
+def runs(connection: Connection, limit: int = 20) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    table = schema.run
+    rows = connection.execute(select(table).order_by(table.c.started_us.desc(), table.c.id.desc()).limit(limit))
+    return [dict(row._mapping) for row in rows]
+
+
+# What we think
+
+
+def scores(connection: Connection, people: Collection[int]) -> dict[tuple[int, str], tuple[Decimal, str | None]]:
+    """(person, score name) → the stored value and band."""
+    table = schema.score
+    found: dict[tuple[int, str], tuple[Decimal, str | None]] = {}
+    for batch in batches(people):
+        rows = connection.execute(
+            select(table.c.person_id, table.c.name, table.c.value_hundredths, table.c.band).where(
+                table.c.person_id.in_(batch)
+            )
+        )
+        found |= {(person, name): (Decimal(value).scaleb(-2), band) for person, name, value, band in rows}
+    return found
+
+
+def put_scores(connection: Connection, results: Sequence[tuple[int, ScoreResult]], as_of_us: int) -> None:
+    """Store the values; those that changed (or whose model did) also go to the history."""
+    rows = [_score_row(person, result, as_of_us) for person, result in results]
+    table = schema.score
+    known: dict[tuple[int, str], tuple[Any, ...]] = {}
+    for batch in batches({row["person_id"] for row in rows}):
+        found = connection.execute(
+            select(
+                table.c.person_id, table.c.name, table.c.model, table.c.version, table.c.value_hundredths, table.c.band
+            ).where(table.c.person_id.in_(batch))
+        )
+        known |= {(row[0], row[1]): tuple(row[2:]) for row in found}
+    changed = [row for row in rows if known.get((row["person_id"], row["name"])) != _score_of(row)]
+    if changed:
+        upsert(connection, table, changed)
+        connection.execute(insert(schema.score_history), changed)
+
+
+def _score_row(person: int, result: ScoreResult, as_of_us: int) -> dict[str, Any]:
+    return {
+        "person_id": person,
+        "name": result.name,
+        "model": result.model,
+        "version": result.version,
+        "value_hundredths": int(result.value.scaleb(2)),
+        "band": result.band,
+        "as_of_us": as_of_us,
+    }
+
+
+def _score_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["model"], row["version"], row["value_hundredths"], row["band"])
+
+
+def standings(connection: Connection, people: Collection[int]) -> dict[tuple[int, str], Standing]:
+    """(person, rule) → where the person stands."""
+    table = schema.standing
+    found: dict[tuple[int, str], Standing] = {}
+    for batch in batches(people):
+        for row in connection.execute(select(table).where(table.c.person_id.in_(batch))):
+            found[row.person_id, row.rule] = Standing(
+                inside=bool(row.inside),
+                armed=bool(row.armed),
+                entered=row.entered,
+                since=from_microseconds(row.since_us),
+            )
+    return found
+
+
+def put_standings(connection: Connection, changed: Mapping[tuple[int, str], Standing]) -> None:
+    rows = [
+        {
+            "person_id": person,
+            "rule": rule,
+            "inside": standing.inside,
+            "armed": standing.armed,
+            "entered": standing.entered,
+            "since_us": microseconds(standing.since),
+        }
+        for (person, rule), standing in changed.items()
+    ]
+    upsert(connection, schema.standing, rows)
+
+
+# Actions
+
+
+def put_actions(connection: Connection, rows: Sequence[ActionRow], run_id: str, at_us: int) -> None:
+    """Record intents. A key that is known already is not recorded again."""
+    insert_new(
+        connection,
+        schema.action,
+        [
+            {
+                "key": row.key,
+                "person_id": row.person_id,
+                "connection": row.connection,
+                "rule": row.rule,
+                "payload": row.payload,
+                "status": "waiting",
+                "run_id": run_id,
+                "created_us": at_us,
+            }
+            for row in rows
+        ],
+    )
+
+
+def actions_waiting(connection: Connection, name: str, people: Collection[int]) -> dict[int, list[ActionRow]]:
+    """What is still to happen for `people`, oldest first."""
+    table = schema.action
+    found: dict[int, list[ActionRow]] = {}
+    for batch in batches(people):
+        rows = connection.execute(
+            select(table)
+            .where(table.c.connection == name, table.c.status == "waiting", table.c.person_id.in_(batch))
+            .order_by(table.c.created_us, table.c.key)
+        )
+        for row in rows:
+            action = ActionRow(row.key, row.person_id, row.connection, row.rule, row.payload)
+            found.setdefault(row.person_id, []).append(action)
+    return found
+
+
+# The outbox
+
+
+def enqueue(connection: Connection, run_id: str, name: str, rows: Sequence[OutboxRow]) -> None:
+    if not rows:
+        return
+    connection.execute(
+        insert(schema.outbox),
+        [
+            {
+                "run_id": run_id,
+                "connection": name,
+                "operation": row.operation,
+                "object": row.object,
+                "match": row.match,
+                "rank": row.rank,
+                "key": row.key,
+                "person_id": row.person_id,
+                "payload": row.payload,
+                "before": row.before,
+                "status": PENDING,
+            }
+            for row in rows
+        ],
+    )
+
+
+def groups(connection: Connection, run_id: str, name: str, operation: str) -> list[tuple[str, str, int]]:
+    """The pending (object, match, number of rows) of one operation, in a stable order."""
+    table = schema.outbox
+    rows = connection.execute(
+        select(table.c.object, table.c.match, func.count())
+        .where(_pending(run_id, name), table.c.operation == operation)
+        .group_by(table.c.object, table.c.match)
+        .order_by(table.c.object, table.c.match)
+    )
+    return [(object_name, match, count) for object_name, match, count in rows]
+
+
+def take(
+    connection: Connection, run_id: str, name: str, operation: str, group: tuple[str, str], limit: int
+) -> list[OutboxRow]:
+    """The next pending rows of a group, the highest rank first."""
+    table = schema.outbox
+    rows = connection.execute(
+        select(table)
+        .where(
+            _pending(run_id, name),
+            table.c.operation == operation,
+            table.c.object == group[0],
+            table.c.match == group[1],
+        )
+        .order_by(table.c.rank.desc(), table.c.id)
+        .limit(limit)
+    )
+    return [_outbox_row(row) for row in rows]
+
+
+def _pending(run_id: str, name: str) -> Any:
+    table = schema.outbox
+    return and_(table.c.run_id == run_id, table.c.connection == name, table.c.status == PENDING)
+
+
+def _outbox_row(row: Any) -> OutboxRow:
+    return OutboxRow(
+        operation=row.operation,
+        object=row.object,
+        key=row.key,
+        person_id=row.person_id,
+        payload=row.payload,
+        match=row.match,
+        rank=row.rank,
+        before=row.before,
+        id=row.id,
+    )
+
+
+def written(connection: Connection, run_id: str, name: str) -> Iterator[tuple[OutboxRow, str, str | None]]:
+    """Every row of a run with its status and reason, in the order it was planned."""
+    table = schema.outbox
+    rows = connection.execute(
+        select(table).where(table.c.run_id == run_id, table.c.connection == name).order_by(table.c.id)
+    )
+    for row in rows:
+        yield _outbox_row(row), row.status, row.reason
+
+
+def abandon(connection: Connection, run_id: str | None = None) -> int:
+    """Mark what was never delivered: the next plan says anew, with fresh values, what is still to be written."""
+    table = schema.outbox
+    where = table.c.status == PENDING if run_id is None else and_(table.c.status == PENDING, table.c.run_id == run_id)
+    return connection.execute(update(table).where(where).values(status=ABANDONED)).rowcount
+
+
+def record_outcomes(
+    connection: Connection,
+    run_id: str,
+    name: str,
+    results: Sequence[tuple[OutboxRow, Outcome]],
+    at_us: int,
+) -> None:
+    """Outcome by outcome: the outbox row, the dead letter (made, counted up, or closed), the action."""
+    connection.execute(
+        update(schema.outbox)
+        .where(schema.outbox.c.id == bindparam("row_id"))
+        .values(
+            status=bindparam("new_status"),
+            code=bindparam("new_code"),
+            reason=bindparam("new_reason"),
+            remote_id=bindparam("new_remote"),
+            done_us=at_us,
+        ),
+        [
+            {
+                "row_id": row.id,
+                "new_status": outcome.status.value,
+                "new_code": outcome.code,
+                "new_reason": outcome.reason,
+                "new_remote": outcome.ref.id if outcome.ref else None,
+            }
+            for row, outcome in results
+        ],
+    )
+    _close_dead_letters(connection, name, [row for row, outcome in results if outcome.ok])
+    for row, outcome in results:
+        if outcome.status is Status.REJECTED:
+            _bury(connection, run_id, name, row, outcome, at_us)
+    done = {row.key: outcome.ref for row, outcome in results if row.operation == "task" and outcome.ok}
+    _finish_actions(connection, done)
+
+
+def _close_dead_letters(connection: Connection, name: str, rows: Sequence[OutboxRow]) -> None:
+    table = schema.dead_letter
+    for batch in batches(rows):
+        connection.execute(
+            delete(table).where(
+                table.c.connection == name,
+                table.c.key.in_([row.key for row in batch]),
+                table.c.operation == batch[0].operation,
+                table.c.object == batch[0].object,
+            )
+        )
+
+
+def _bury(connection: Connection, run_id: str, name: str, row: OutboxRow, outcome: Outcome, at_us: int) -> None:
+    table = schema.dead_letter
+    before = attempts(connection, name, row.operation, row.object, row.key)
+    letter = {
+        "connection": name,
+        "operation": row.operation,
+        "object": row.object,
+        "key": row.key,
+        "person_id": row.person_id,
+        "payload": row.payload,
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "attempts": before + 1,
+        "first_us": at_us,
+        "last_us": at_us,
+        "run_id": run_id,
+    }
+    upsert(connection, table, [letter], keep=("first_us",))
+
+
+def attempts(connection: Connection, name: str, operation: str, object_name: str, key: str) -> int:
+    table = schema.dead_letter
+    found = connection.execute(
+        select(table.c.attempts).where(
+            table.c.connection == name,
+            table.c.operation == operation,
+            table.c.object == object_name,
+            table.c.key == key,
+        )
+    ).scalar_one_or_none()
+    return found or 0
+
+
+def _finish_actions(connection: Connection, done: Mapping[str, RemoteRef | None]) -> None:
+    table = schema.action
+    for key, ref in done.items():
+        connection.execute(
+            update(table).where(table.c.key == key).values(status="done", remote_id=ref.id if ref else None)
+        )
+
+
+def dead_letters(connection: Connection, name: str | None = None) -> Iterable[DeadLetter]:
+    table = schema.dead_letter
+    query = select(table).order_by(table.c.last_us.desc(), table.c.key)
+    if name is not None:
+        query = query.where(table.c.connection == name)
+    return [DeadLetter(**row._mapping) for row in connection.execute(query)]

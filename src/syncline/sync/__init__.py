@@ -1,0 +1,1 @@
+"""Pull, match, merge, plan, deliver, report."""

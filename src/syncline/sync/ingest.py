@@ -1,0 +1,273 @@
+"""From the raw inbox to the event log: normalize, cleanse, classify, find out who it was, store."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from syncline.errors import ContractError, RecordError
+from syncline.events import Classifier, cleanse, derived_ids
+from syncline.model import Event, from_microseconds, microseconds
+from syncline.people import Directory, IdentifierFilter, IdentityRules, Standing, Statement, contested, newest
+from syncline.sdk import Source
+from syncline.store import events as log
+from syncline.store import inbox
+from syncline.store import people as register
+from syncline.store.database import Database
+from syncline.store.events import EventRow, StoredEvent
+from syncline.store.inbox import InboxRow
+from syncline.sync.verdicts import Moment, judge_clicks, judge_visits
+
+__all__ = ["Fate", "Ingest", "Settled"]
+
+_compact: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+class Fate(StrEnum):
+    """What became of one raw record."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of some raw records. `events` is by how many the log grew."""
+
+    fates: list[tuple[InboxRow, Fate]] = field(default_factory=list)
+    events: Counter[str] = field(default_factory=Counter)
+    cleansed: Counter[str] = field(default_factory=Counter)
+    identity: Counter[str] = field(default_factory=Counter)
+    machine: int = 0
+
+
+class _Fact(NamedTuple):
+    """A cleansed event, and whether a machine did it."""
+
+    id: bytes
+    event: Event
+    machine: bool
+
+
+class _Normalized(NamedTuple):
+    row: InboxRow
+    facts: Sequence[_Fact]
+    reason: str | None
+
+
+class Ingest:
+    """Settles raw records of one connection; each batch is one transaction, and may be repeated."""
+
+    def __init__(
+        self,
+        database: Database,
+        connection_name: str,
+        source: Source[Any],
+        *,
+        classifier: Classifier,
+        identity_rules: IdentityRules,
+        clock: Callable[[], datetime],
+        new_key: Callable[[], str] = register.random_key,
+    ) -> None:
+        self._database = database
+        self._name = connection_name
+        self._source = source
+        self._classifier = classifier
+        self._rules = identity_rules
+        self._filter = IdentifierFilter(identity_rules)
+        self._clock = clock
+        self._new_key = new_key
+
+    def settle(self, rows: Sequence[InboxRow], *, again: bool = False) -> Settled:
+        """Turn raw records into events. With `again` what is stored already is replaced by what is derived now.
+
+        ContractError when the plugin fails on a record in any other way than RecordError; nothing is changed then.
+        """
+        result = Settled()
+        batch = [self._normalize(row, result.cleansed) for row in rows]
+        with self._database.write() as connection:
+            register.serialize(connection)
+            previous = self._previous(connection, batch) if again else {}
+            new = self._sort_out(connection, batch, result, again=again)
+            self._store(connection, new, previous, result)
+            _finish(connection, batch)
+        return result
+
+    def _normalize(self, row: InboxRow, counts: Counter[str]) -> _Normalized:
+        try:
+            events = self._events(row)
+            return _Normalized(row, self._facts(row, events, counts), None)
+        except RecordError as error:
+            return _Normalized(row, (), str(error))
+
+    def _events(self, row: InboxRow) -> list[Event]:
+        """What the plugin makes of a record; whatever else it raises is its bug."""
+        try:
+            events = list(self._source.normalize(row.record))
+            for event in events:
+                if len(bytes.fromhex(event.id)) != 16:
+                    raise ValueError(f"event id {event.id!r} is not 32 hex digits: make it with event_id(...)")
+        except RecordError:
+            raise
+        except Exception as error:
+            raise ContractError(
+                f"the plugin {self._source.kind!r} failed to normalize a record ({type(error).__name__}: {error}). The "
+                "record is kept and will be normalized on the next pull, after the plugin is fixed; a record that "
+                "cannot be used is said with RecordError",
+                where=f"{self._name}/{row.record.stream}, key {row.record.key}",
+            ) from error
+        return events
+
+    def _facts(self, row: InboxRow, events: Iterable[Event], counts: Counter[str]) -> list[_Fact]:
+        received_at = from_microseconds(row.received_us)
+        source = f"{self._name}/{row.record.stream}"
+        facts = []
+        for event in events:
+            clean = cleanse(event, source=source, received_at=received_at, counts=counts)
+            identifiers = self._filter.clean(clean.identifiers, counts)
+            event_ = Event(
+                clean.id, clean.type, clean.occurred_at, identifiers, clean.properties, clean.profile, clean.source
+            )
+            facts.extend(self._classified(event_))
+        return facts
+
+    def _classified(self, event: Event) -> list[_Fact]:
+        classified = self._classifier.classify(event)
+        machine = bool(classified.properties.get("machine")) and event.type != "custom"
+        derived = self._classifier.derived(classified)
+        return [_Fact(bytes.fromhex(e.id), e, machine) for e in (classified, *derived)]
+
+    def _previous(self, connection: Connection, batch: Sequence[_Normalized]) -> dict[bytes, StoredEvent]:
+        """What is stored of these records' events, including what a click counted as under other rules."""
+        ids = {fact.id for item in batch for fact in item.facts}
+        clicks = [fact.event.id for item in batch for fact in item.facts if fact.event.type == "email_click"]
+        ids.update(bytes.fromhex(id_) for click in clicks for id_ in derived_ids(click).values())
+        return log.fetch(connection, ids)
+
+    def _sort_out(
+        self, connection: Connection, batch: Sequence[_Normalized], result: Settled, *, again: bool
+    ) -> list[_Fact]:
+        """The events that are to be stored; gives each record its fate."""
+        ids = {fact.id for item in batch for fact in item.facts}
+        seen = set() if again else log.known(connection, ids)
+        new: list[_Fact] = []
+        for item in batch:
+            fresh = [fact for fact in item.facts if fact.id not in seen]
+            result.fates.append((item.row, _fate(item, fresh, again=again)))
+            for fact in fresh:
+                if fact.id not in seen:
+                    seen.add(fact.id)
+                    new.append(fact)
+        return new
+
+    def _store(
+        self, connection: Connection, new: Sequence[_Fact], previous: Mapping[bytes, StoredEvent], result: Settled
+    ) -> None:
+        people, merged = self._identify(connection, new, result)
+        log.remove(connection, previous)
+        rows = {}
+        for fact, person in zip(new, people, strict=True):
+            held = previous.get(fact.id)
+            rows[fact.id] = _row(fact, merged.get(held.row.person_id, held.row.person_id) if held else person)
+        gone = [Moment(merged.get(e.row.person_id, e.row.person_id), e.row.t_us) for e in previous.values()]
+        self._log(connection, rows, gone, set(merged.values()), result)
+        for stored in previous.values():
+            result.events[stored.row.source] -= stored.kept
+        register.set_attributes(connection, newest(_statements(new, rows)))
+        log.mark_stale(connection, {moment.person_id for moment in gone})
+
+    def _log(
+        self,
+        connection: Connection,
+        rows: dict[bytes, EventRow],
+        gone: Sequence[Moment],
+        survivors: set[int],
+        result: Settled,
+    ) -> None:
+        """Store new events, and change what they change about stored ones."""
+        reported = sum(row.machine for row in rows.values())
+        late = judge_clicks(connection, rows, survivors)
+        result.machine += sum(row.machine for row in rows.values()) + len(late)
+        result.cleansed["scanner_clicks"] += result.machine - reported
+        verdict = judge_visits(connection, rows, [*gone, *late.values()], survivors)
+        log.suppress(connection, verdict.suppressed)
+        log.restore(connection, verdict.restored)
+        log.append(connection, [row for row in rows.values() if row.id not in verdict.new])
+        log.append(connection, [rows[id_] for id_ in verdict.new], kept=False)
+        result.cleansed["repeated_visit"] += len(verdict.new) + len(verdict.suppressed) - len(verdict.restored)
+        _count_events(rows, verdict, result)
+        touched = {row.person_id for row in rows.values()} | {moment.person_id for moment in late.values()}
+        log.mark_stale(connection, touched | survivors)
+
+    def _identify(
+        self, connection: Connection, new: Sequence[_Fact], result: Settled
+    ) -> tuple[list[int], dict[int, int]]:
+        """The person of each event, and the stored people who were merged into others."""
+        directory = self._directory(connection, [fact.event.identifiers for fact in new])
+        found = [
+            directory.resolve(fact.event.identifiers, microseconds(fact.event.occurred_at)) for fact in new
+        ]
+        fresh = directory.new_people()
+        ids = dict(
+            zip(
+                fresh,
+                register.add_people(connection, len(fresh), microseconds(self._clock()), self._new_key),
+                strict=True,
+            )
+        )
+        merged = dict(directory.merges())
+        register.merge(connection, list(merged.items()))
+        log.move_to_people(connection, list(merged.items()))
+        links = ((identifier, ids.get(person, person), first) for identifier, person, first in directory.links())
+        register.add_identifiers(connection, links)
+        result.identity.update(directory.counts)
+        result.identity["new"] += len(fresh)
+        survivors = [directory.survivor(person) for person in found]
+        return [ids.get(person, person) for person in survivors], merged
+
+    def _directory(self, connection: Connection, named: Sequence[Sequence[Any]]) -> Directory:
+        owners = register.owners(connection, {identifier for identifiers in named for identifier in identifiers})
+        people = contested(named, owners)
+        counts = register.identifier_counts(connection, people)
+        links = register.link_connections(connection, people)
+        standings = {
+            person: Standing(counts.get(person, Counter()), frozenset(links.get(person, ()))) for person in people
+        }
+        return Directory(self._rules, owners, standings)
+
+
+def _fate(item: _Normalized, fresh: Sequence[_Fact], *, again: bool) -> Fate:
+    if item.reason is not None:
+        return Fate.QUARANTINED
+    if item.facts and not fresh and not again:
+        return Fate.DUPLICATE
+    return Fate.STORED
+
+
+def _row(fact: _Fact, person: int) -> EventRow:
+    event = fact.event
+    properties = event.properties
+    if "machine" in properties and event.type != "custom":
+        properties = {name: value for name, value in properties.items() if name != "machine"}
+    at = microseconds(event.occurred_at)
+    return EventRow(fact.id, person, event.type, at, fact.machine, _compact(properties), event.source)
+
+
+def _statements(new: Iterable[_Fact], rows: Mapping[bytes, EventRow]) -> Iterable[Statement]:
+    for fact in new:
+        row = rows[fact.id]
+        for name, value in fact.event.profile.items():
+            yield Statement(row.person_id, name, row.t_us, fact.id, value)
+
+
+def _finish(connection: Connection, batch: Sequence[_Normalized]) -> None:
+    done = [item.row.id for item in batch if item.reason is None]
+    inbox.finish(connection, done, {item.row.id: item.reason for item in batch if item.reason is not None})

@@ -1,0 +1,102 @@
+"""Reading the CRM: what its records hold now, kept as a mirror that only changes are read into."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from syncline.errors import CursorExpiredError
+from syncline.model import ChangePage, microseconds
+from syncline.sdk import Sink
+from syncline.sdk.config import ConnectorConfig
+from syncline.store import crm, schema
+from syncline.store.batches import upsert
+from syncline.store.database import Database
+from syncline.sync.progress import Progress
+from syncline.sync.retry import Retry
+from syncline.sync.target import Target, preflight
+
+__all__ = ["describe", "refresh"]
+
+
+def describe(target: Target, sink: Sink[ConnectorConfig], retry: Retry) -> Target:
+    """`target` checked against the CRM's own description of its objects: one call an object."""
+    return preflight(target, {name: _describe(sink, name, retry) for name in target.objects})
+
+
+def _describe(sink: Sink[ConnectorConfig], name: str, retry: Retry) -> list[object]:
+    return list(retry(lambda: sink.describe(name)))
+
+
+def refresh(
+    database: Database,
+    target: Target,
+    sink: Sink[ConnectorConfig],
+    *,
+    retry: Retry,
+    now: datetime,
+    progress: Progress,
+) -> int:
+    """Read what changed since the last time into the mirror; returns how many records came.
+
+    A mapping with further fields starts from the beginning: the mirror does not hold those fields yet.
+    """
+    return sum(_refresh_object(database, target, sink, name, retry, now, progress) for name in target.objects)
+
+
+def _refresh_object(
+    database: Database,
+    target: Target,
+    sink: Sink[ConnectorConfig],
+    object_name: str,
+    retry: Retry,
+    now: datetime,
+    progress: Progress,
+) -> int:
+    fields = target.read_fields(object_name)
+    stream = f"mirror:{object_name}:{hashlib.sha256(repr(fields).encode()).hexdigest()[:12]}"
+    read = 0
+
+    def attempt() -> None:
+        nonlocal read
+        with database.read() as connection:
+            cursor = _cursor(connection, target.connection, stream)
+        try:
+            for page in sink.changes(object_name, fields, cursor):
+                _store(database, target, stream, page, now)
+                read += len(page.records)
+                progress.advance(f"read {target.connection}", len(page.records))
+        except CursorExpiredError:
+            _forget(database, target.connection, stream, now)
+            for page in sink.changes(object_name, fields, None):
+                _store(database, target, stream, page, now)
+                read += len(page.records)
+
+    retry(attempt)
+    return read
+
+
+def _store(database: Database, target: Target, stream: str, page: ChangePage, now: datetime) -> None:
+    with database.write() as connection:
+        crm.put_mirror(connection, target.connection, page.records, target.match_fields)
+        if page.cursor is not None:
+            _put_cursor(connection, target.connection, stream, page.cursor, now)
+
+
+def _forget(database: Database, name: str, stream: str, now: datetime) -> None:
+    with database.write() as connection:
+        _put_cursor(connection, name, stream, None, now)
+
+
+def _cursor(connection: Connection, name: str, stream: str) -> str | None:
+    table = schema.cursor
+    return connection.execute(
+        select(table.c.cursor).where(table.c.connection == name, table.c.stream == stream)
+    ).scalar_one_or_none()
+
+
+def _put_cursor(connection: Connection, name: str, stream: str, cursor: str | None, now: datetime) -> None:
+    row = {"connection": name, "stream": stream, "cursor": cursor, "updated_us": microseconds(now)}
+    upsert(connection, schema.cursor, [row])

@@ -1,0 +1,415 @@
+"""From assessments to what would be written: the plan. Nothing here writes, neither to a CRM nor to the store."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from syncline.actions.tasks import Priority, TaskText, priority_of, render
+from syncline.model import RemoteRef, Value, event_id
+from syncline.scoring.program import Program
+from syncline.scoring.result import Assessment
+from syncline.segments.transitions import Standing, bands_step, step
+from syncline.store import crm, runs
+from syncline.store.profiles import Profile, profiles
+from syncline.store.runs import ActionRow
+from syncline.sync.desired import desired
+from syncline.sync.match import Matches, match
+from syncline.sync.merge import FieldState, Verdict, coerce, merge, same
+from syncline.sync.target import FieldMap, Target
+
+BY_ID: Final = "Id"
+"""The match of a write that updates the record with this id and never creates one."""
+
+__all__ = [
+    "BY_ID",
+    "ActionRule",
+    "BatchPlan",
+    "FieldChange",
+    "MemberPlan",
+    "Planner",
+    "RecordPlan",
+    "Skipped",
+    "TargetPlan",
+    "TaskPlan",
+    "operations",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRule:
+    """A task that follows from entering (or leaving) a segment or a band.
+
+    `rule` is `segment:lead_caldo` or `band:interesse.caldo`; `priority` None grows with `score`.
+    """
+
+    name: str
+    rule: str
+    on: str
+    connection: str
+    text: TaskText
+    due: timedelta
+    score: str | None = None
+    priority: Priority | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    field: str
+    before: Value
+    after: Value
+    drift: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPlan:
+    """One record to write. `ref` None: it is created."""
+
+    person: Profile
+    object: str
+    ref: RemoteRef | None
+    match: str
+    """What addresses the record: `Id`, or for one to be created the field that carries our key."""
+    changes: tuple[FieldChange, ...]
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    action: ActionRow
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPlan:
+    segment: str
+    person_id: int
+    key: str
+    add: bool
+    ref: RemoteRef | None
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A person who is not written, and why: a conflict, a deleted record, nothing to create a record from."""
+
+    person_id: int
+    key: str
+    reason: str
+
+
+@dataclass(slots=True)
+class TargetPlan:
+    """The part of a batch that concerns one CRM."""
+
+    matches: Matches
+    records: list[RecordPlan] = field(default_factory=list)
+    tasks: list[TaskPlan] = field(default_factory=list)
+    members: list[MemberPlan] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    undecided: list[tuple[RemoteRef, str]] = field(default_factory=list)
+    unchanged: int = 0
+    drift: int = 0
+    read: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Person → attributes the CRM owns, as they stand there."""
+
+
+@dataclass(slots=True)
+class BatchPlan:
+    """What follows from some people's assessments."""
+
+    assessments: list[Assessment]
+    people: dict[int, Profile]
+    standings: dict[tuple[int, str], Standing] = field(default_factory=dict)
+    actions: list[ActionRow] = field(default_factory=list)
+    targets: dict[str, TargetPlan] = field(default_factory=dict)
+
+
+class Planner:
+    """Plans batch after batch of one run; remembers across batches which record it has given to whom."""
+
+    def __init__(
+        self, program: Program, rules: Sequence[ActionRule], targets: Sequence[Target], as_of: datetime
+    ) -> None:
+        self.program = program
+        self.rules = rules
+        self.targets = targets
+        self.as_of = as_of
+        self._taken: dict[str, dict[RemoteRef, int]] = {target.connection: {} for target in targets}
+
+    def plan(self, connection: Connection, assessments: Sequence[Assessment]) -> BatchPlan:
+        people = profiles(connection, [assessment.person_id for assessment in assessments])
+        batch = BatchPlan([a for a in assessments if a.person_id in people], people)
+        self._transitions(connection, batch)
+        for target in self.targets:
+            batch.targets[target.connection] = self._plan_target(connection, batch, target)
+        return batch
+
+    # Transitions and what follows from them
+
+    def _transitions(self, connection: Connection, batch: BatchPlan) -> None:
+        known = runs.standings(connection, batch.people)
+        for assessment in batch.assessments:
+            for rule, standing, moved in self._steps(known, assessment):
+                batch.standings[assessment.person_id, rule] = standing
+                if moved:
+                    batch.actions += self._follow(batch, assessment, rule, standing, moved)
+
+    def _steps(
+        self, known: Mapping[tuple[int, str], Standing], assessment: Assessment
+    ) -> list[tuple[str, Standing, str]]:
+        """Every rule whose standing changes: (rule, new standing, `enters`, `leaves` or nothing)."""
+        found = []
+        for name, segment in self.program.segments.items():
+            rule = f"segment:{name}"
+            previous = known.get((assessment.person_id, rule))
+            inside = name in assessment.segments
+            if previous is None and not inside:
+                continue
+            found.append((rule, previous, step(previous, inside, self.as_of, segment.rearm_after)))
+        for name, score in assessment.scores.items():
+            for band in self.program.scores[name].bands:
+                rule = f"band:{name}.{band.name}"
+                previous = known.get((assessment.person_id, rule))
+                if previous is None and score.value < band.at_least:
+                    continue
+                found.append((rule, previous, bands_step(previous, score.value, band, self.as_of)))
+        return [
+            (rule, standing, "enters" if entered else "leaves" if left else "")
+            for rule, previous, (standing, entered, left) in found
+            if standing != previous
+        ]
+
+    def _follow(
+        self, batch: BatchPlan, assessment: Assessment, rule: str, standing: Standing, moved: str
+    ) -> list[ActionRow]:
+        person = batch.people[assessment.person_id]
+        return [
+            ActionRow(
+                key=event_id("task", person.key, action.name, moved, str(standing.entered)),
+                person_id=person.person_id,
+                connection=action.connection,
+                rule=action.name,
+                payload=json.dumps(self._task(action, person, assessment), ensure_ascii=False, sort_keys=True),
+            )
+            for action in self.rules
+            if action.rule == rule and action.on == moved
+        ]
+
+    def _task(self, action: ActionRule, person: Profile, assessment: Assessment) -> dict[str, Any]:
+        score = assessment.scores[action.score] if action.score else None
+        priority = action.priority
+        if priority is None and score is not None and action.score is not None:
+            bands = self.program.scores[action.score].bands
+            priority = priority_of(score.value, max((band.at_least for band in bands), default=Decimal(0)))
+        words = {**person.attributes, "email": person.emails[0] if person.emails else ""}
+        task = render(action.text, words, score, as_of=self.as_of, due=action.due, priority=priority or "normal")
+        return {
+            "subject": task.subject,
+            "body": task.body,
+            "due": task.due.isoformat(),
+            "priority": task.priority,
+            "owner": action.owner,
+        }
+
+    # Records, tasks and memberships of one CRM
+
+    def _plan_target(self, connection: Connection, batch: BatchPlan, target: Target) -> TargetPlan:
+        matches = match(connection, target, batch.people, self._taken[target.connection])
+        plan = TargetPlan(matches)
+        refs = {link.ref for link in matches.linked.values()}
+        matches.records |= crm.mirror(connection, target.connection, refs - matches.records.keys())
+        acknowledged = crm.acknowledged(connection, target.connection, refs)
+        for assessment in batch.assessments:
+            person = batch.people[assessment.person_id]
+            link = matches.linked.get(person.person_id)
+            if link is not None:
+                self._plan_update(plan, target, assessment, person, link.ref, acknowledged.get(link.ref, {}))
+            elif person.person_id in matches.missing:
+                self._plan_create(plan, target, assessment, person)
+        self._explain_absence(plan, batch)
+        self._plan_tasks(connection, plan, batch, target)
+        for segment, name in target.segments.items():
+            self._plan_members(connection, plan, batch, target, segment, name)
+        return plan
+
+    def _plan_update(
+        self,
+        plan: TargetPlan,
+        target: Target,
+        assessment: Assessment,
+        person: Profile,
+        ref: RemoteRef,
+        acknowledged: Mapping[str, Value],
+    ) -> None:
+        item = plan.matches.records.get(ref)
+        remote: Mapping[str, Value] = item.record.fields if item else {}
+        changes, following, held_back = [], [], []
+        for mapped in target.fields_of(ref.object):
+            if mapped.to is not None:
+                _read(plan, person, mapped.to, remote.get(mapped.name))
+            if mapped.origin is None:
+                continue
+            change, undecided = self._field(target, mapped, ref, assessment, person, remote, acknowledged)
+            if undecided:
+                plan.undecided.append((ref, mapped.name))
+            if change is None:
+                continue
+            if mapped.follows:
+                following.append(change)
+            elif self._still(mapped, change, assessment, remote, target, ref):
+                held_back.append(change)
+            else:
+                changes.append(change)
+        if not same(remote.get(target.match), person.key):
+            changes.insert(0, FieldChange(target.match, remote.get(target.match), person.key))
+        if not changes:
+            plan.unchanged += 1
+            return
+        plan.drift += sum(change.drift for change in changes)
+        every = (*changes, *held_back, *following)
+        plan.records.append(RecordPlan(person, ref.object, ref, BY_ID, every, _rank(assessment)))
+
+    def _field(
+        self,
+        target: Target,
+        mapped: FieldMap,
+        ref: RemoteRef,
+        assessment: Assessment,
+        person: Profile,
+        remote: Mapping[str, Value],
+        acknowledged: Mapping[str, Value],
+    ) -> tuple[FieldChange | None, bool]:
+        described = target.described[ref.object][mapped.name]
+        state = FieldState(
+            desired=coerce(desired(mapped, assessment, person), described),
+            remote=remote.get(mapped.name),
+            acknowledged=acknowledged.get(mapped.name),
+            acknowledged_known=mapped.name in acknowledged,
+        )
+        decision = merge(state, mapped.policy)
+        if not decision.writes:
+            return None, decision.verdict is Verdict.ASK
+        drift = decision.verdict is Verdict.DRIFT
+        return FieldChange(mapped.name, state.remote, decision.value, drift), False
+
+    def _still(
+        self,
+        mapped: FieldMap,
+        change: FieldChange,
+        assessment: Assessment,
+        remote: Mapping[str, Value],
+        target: Target,
+        ref: RemoteRef,
+    ) -> bool:
+        """Whether `write_when` says that this change alone is not worth a call."""
+        if mapped.moves is None or mapped.origin is None or change.drift:
+            return False
+        if not isinstance(change.before, int | Decimal) or not isinstance(change.after, int | Decimal):
+            return False
+        if abs(Decimal(change.after) - Decimal(change.before)) >= mapped.moves:
+            return False
+        return not (mapped.or_band and self._band_changed(mapped, assessment, change.before))
+
+    def _band_changed(self, mapped: FieldMap, assessment: Assessment, before: Value) -> bool:
+        assert mapped.origin is not None  # noqa: S101  # `_still` asked
+        bands = self.program.scores[mapped.origin.name].bands
+        old = max(
+            (b.at_least for b in bands if isinstance(before, int | Decimal) and before >= b.at_least), default=None
+        )
+        new = next((b.at_least for b in bands if b.name == assessment.scores[mapped.origin.name].band), None)
+        return old != new
+
+    def _plan_create(self, plan: TargetPlan, target: Target, assessment: Assessment, person: Profile) -> None:
+        refusal = self._no_create(target, assessment, person)
+        if refusal is not None:
+            plan.skipped.append(Skipped(person.person_id, person.key, refusal))
+            return
+        object_name = target.objects[0]
+        changes = [FieldChange(target.match, None, person.key)]
+        for mapped in target.fields_of(object_name):
+            value = coerce(desired(mapped, assessment, person), target.described[object_name][mapped.name])
+            if mapped.origin is not None and not same(value, None):
+                changes.append(FieldChange(mapped.name, None, value))
+        given = {change.field for change in changes}
+        lacking = [name for name, item in target.described[object_name].items() if item.required and name not in given]
+        if lacking:
+            reason = f"nothing to put into {', '.join(lacking)}, which the CRM demands; give the mapping a default"
+            plan.skipped.append(Skipped(person.person_id, person.key, reason))
+            return
+        plan.records.append(RecordPlan(person, object_name, None, target.match, tuple(changes), _rank(assessment)))
+
+    def _no_create(self, target: Target, assessment: Assessment, person: Profile) -> str | None:
+        if not target.create:
+            return "not in the CRM (when_missing: skip)"
+        if not person.emails:
+            return "no e-mail address yet"
+        if target.create_if is not None:
+            name, at_least = target.create_if
+            if assessment.scores[name].value < at_least:
+                return f"not in the CRM, and {name} is below {at_least} (create_if)"
+        return None
+
+    def _explain_absence(self, plan: TargetPlan, batch: BatchPlan) -> None:
+        for conflict in plan.matches.conflicts:
+            person = batch.people[conflict.person_id]
+            plan.skipped.append(Skipped(person.person_id, person.key, f"waits for a decision: {conflict.reason}"))
+        for person_id in sorted(plan.matches.gone):
+            plan.skipped.append(Skipped(person_id, batch.people[person_id].key, "deleted in the CRM"))
+
+    def _plan_tasks(self, connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target) -> None:
+        waiting = runs.actions_waiting(connection, target.connection, batch.people)
+        for action in batch.actions:
+            if action.connection == target.connection:
+                waiting.setdefault(action.person_id, []).append(action)
+        present = plan.matches.linked.keys() | {r.person.person_id for r in plan.records}
+        ranks = {a.person_id: _rank(a) for a in batch.assessments}
+        for person_id, actions in sorted(waiting.items()):
+            if person_id in present:
+                plan.tasks += [TaskPlan(action, ranks[person_id]) for action in actions]
+
+    def _plan_members(
+        self, connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target, segment: str, name: str
+    ) -> None:
+        members = crm.members(connection, target.connection, name, batch.people)
+        created = {record.person.person_id for record in plan.records if record.ref is None}
+        for assessment in batch.assessments:
+            person = batch.people[assessment.person_id]
+            link = plan.matches.linked.get(person.person_id)
+            held = members.get(person.person_id)
+            wanted = segment in assessment.segments and (link is not None or person.person_id in created)
+            ref = link.ref if link else None
+            if wanted and (held is None or (ref is not None and held != ref)):
+                plan.members.append(MemberPlan(name, person.person_id, person.key, True, ref, _rank(assessment)))
+            elif held is not None and segment not in assessment.segments:
+                plan.members.append(MemberPlan(name, person.person_id, person.key, False, held, _rank(assessment)))
+
+
+def _read(plan: TargetPlan, person: Profile, attribute: str, value: Value) -> None:
+    if value is not None and value != "" and person.attributes.get(attribute) != str(value):
+        plan.read.setdefault(person.person_id, {})[attribute] = str(value)
+
+
+def _rank(assessment: Assessment) -> int:
+    """Hot people first: the highest of a person's scores, in hundredths."""
+    return max((int(score.value.scaleb(2)) for score in assessment.scores.values()), default=0)
+
+
+def operations(plan: TargetPlan) -> Counter[tuple[str, str, str]]:
+    """How many rows of each (operation, object, match): from this alone follows how many calls they take."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for record in plan.records:
+        counted["upsert", record.object, record.match] += 1
+    counted["task", "", ""] += len(plan.tasks)
+    for member in plan.members:
+        counted["add" if member.add else "remove", member.segment, ""] += 1
+    return +counted

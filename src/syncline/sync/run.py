@@ -1,0 +1,429 @@
+"""One pass over everything: pull, score, match, plan; and for a run, deliver. `plan` is the same path, cut short."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from syncline.engine.embedded import assess_all
+from syncline.errors import AuthError, ConnectorError, GuardError, SchemaDriftError, TransientError
+from syncline.events.classify import Classifier
+from syncline.model import event_id, microseconds
+from syncline.people.identifiers import IdentityRules
+from syncline.scoring.program import Program
+from syncline.scoring.result import Assessment
+from syncline.sdk import Sink, Source
+from syncline.sdk.config import ConnectorConfig
+from syncline.store import crm, runs, schema
+from syncline.store.batches import batches, upsert
+from syncline.store.database import Database
+from syncline.store.runs import OutboxRow
+from syncline.store.values import dump, dump_json, load
+from syncline.sync.deliver import Deliverer
+from syncline.sync.mirror import describe, refresh
+from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
+from syncline.sync.progress import NoProgress, Progress
+from syncline.sync.pull import pull
+from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for
+from syncline.sync.retry import Retry, retrying
+from syncline.sync.target import Target
+
+__all__ = ["Runner", "Setup"]
+
+_PEOPLE_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything a run needs, wired by the host."""
+
+    database: Database
+    program: Program
+    clock: Callable[[], datetime]
+    sources: Mapping[str, Source[ConnectorConfig]] = field(default_factory=dict)
+    sinks: Mapping[str, Sink[ConnectorConfig]] = field(default_factory=dict)
+    targets: Sequence[Target] = ()
+    rules: Sequence[ActionRule] = ()
+    classifiers: Mapping[str, Classifier] = field(default_factory=dict)
+    identity: IdentityRules = field(default_factory=IdentityRules)
+    retry: Retry = field(default_factory=retrying)
+    progress: Progress = field(default_factory=NoProgress)
+
+
+class Runner:
+    """Carries out one pass. `beat` is called between batches: it keeps the lease alive."""
+
+    def __init__(self, setup: Setup, as_of: datetime, *, beat: Callable[[], None] = lambda: None) -> None:
+        self._setup = setup
+        self._database = setup.database
+        self._as_of = as_of
+        self._beat = beat
+        self.run_id = f"{setup.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.report = Report(run_id=self.run_id, as_of=as_of.isoformat())
+        self._operations: dict[str, Counter[tuple[str, str, str]]] = {}
+        self._clears: Counter[str] = Counter()
+        self._calls_before = {name: sink.context.http.metrics.total for name, sink in setup.sinks.items()}
+
+    # The three commands
+
+    def pull(self, only: str | None = None) -> Report:
+        """Read the sources into the event log."""
+        for name, source in self._setup.sources.items():
+            if only in (None, name):
+                self._pull(name, source)
+        self._count_log()
+        return self.report
+
+    def plan(self, *, people: Sequence[int] | None = None, pulled: bool = True) -> Report:
+        """What a run would write now. Sources and CRMs are read; nothing is written but what was read."""
+        if pulled:
+            self.pull()
+        targets = self._read_crms()
+        for batch in self._batches(targets, people):
+            for target in targets:
+                part = batch.targets[target.connection]
+                rows = list(outbox_rows(part))
+                sink = self.report.sinks[target.connection]
+                sink.changes += [change_of(row) for row in rows]
+        self._close_plan(targets)
+        for target in targets:
+            self._forecast(target)
+        if self.report.status == "done":
+            self.report.status = "planned"
+        return self.report
+
+    def run(self, *, people: Sequence[int] | None = None, details: bool = True) -> Report:
+        """Pull, plan, record the intent, deliver."""
+        started = microseconds(self._setup.clock())
+        with self._database.write() as connection:
+            runs.abandon(connection)
+            runs.start_run(connection, self.run_id, started, microseconds(self._as_of))
+        status = "failed"
+        try:
+            self.pull()
+            targets = self._read_crms()
+            for batch in self._batches(targets, people):
+                self._commit(batch, targets)
+                self._beat()
+            self._close_plan(targets)
+            for target in targets:
+                self._deliver(target)
+            if details:
+                self._list_changes(targets)
+            self._settle()
+            status = self.report.status
+        finally:
+            with self._database.write() as connection:
+                runs.abandon(connection, self.run_id)
+                finished = microseconds(self._setup.clock())
+                stored = self.report.model_dump(mode="json", exclude={"sinks": {"__all__": {"changes"}}})
+                runs.finish_run(connection, self.run_id, finished, status, stored)
+        return self.report
+
+    # Reading
+
+    def _pull(self, name: str, source: Source[ConnectorConfig]) -> None:
+        report = self.report.sources.setdefault(name, SourceReport())
+        before = source.context.http.metrics.total
+        progress = self._setup.progress
+        progress.start(f"read {name}", None)
+        try:
+            result = pull(
+                self._database,
+                name,
+                source,
+                streams=source.streams,
+                classifier=self._setup.classifiers.get(name, Classifier()),
+                identity_rules=self._setup.identity,
+                run_id=self.run_id,
+                clock=self._setup.clock,
+                progress=lambda by: progress.advance(f"read {name}", by),
+                retry=self._setup.retry,
+            )
+        except ConnectorError as error:
+            report.error = str(error)
+            self._worsen("paused" if isinstance(error, AuthError) else "rejected")
+            return
+        finally:
+            report.calls = source.context.http.metrics.total - before
+            progress.finish(f"read {name}")
+        result.fill(report)
+
+    def _read_crms(self) -> list[Target]:
+        """The targets that can be planned for: described, preflighted, mirrored. A CRM out of reach drops out."""
+        ready = []
+        for target in self._setup.targets:
+            report = self.report.sinks.setdefault(target.connection, SinkReport())
+            sink = self._setup.sinks[target.connection]
+            progress = self._setup.progress
+            progress.start(f"read {target.connection}", None)
+            try:
+                checked = describe(target, sink, self._setup.retry)
+                self._note_parked(report, checked)
+                refresh(
+                    self._database, checked, sink, retry=self._setup.retry, now=self._setup.clock(), progress=progress
+                )
+                ready.append(checked)
+            except ConnectorError as error:
+                self._drop(report, error)
+            finally:
+                report.calls = self._calls(target)
+                progress.finish(f"read {target.connection}")
+        return ready
+
+    def _calls(self, target: Target) -> int:
+        name = target.connection
+        return self._setup.sinks[name].context.http.metrics.total - self._calls_before[name]
+
+    def _note_parked(self, report: SinkReport, target: Target) -> None:
+        report.parked = [f"{item.object}.{item.field}: {item.reason}" for item in target.parked]
+        if not target.parked:
+            return
+        self._worsen("stopped")
+        fatal = [item for item in target.parked if item.field == target.match]
+        if fatal:
+            raise SchemaDriftError(
+                f"{fatal[0].object}.{target.match}, which carries our key, cannot be used: {fatal[0].reason}. "
+                f"`syncline prepare {target.connection}` shows what is missing and creates it",
+                field=target.match,
+                where=target.connection,
+            )
+
+    def _drop(self, report: SinkReport, error: ConnectorError) -> None:
+        report.error = str(error)
+        if isinstance(error, AuthError):
+            self._worsen("paused")
+        else:
+            self._worsen("rejected" if isinstance(error, TransientError) else "stopped")
+
+    def _worsen(self, status: str) -> None:
+        order = ("planned", "done", "rejected", "stopped", "paused")
+        if order.index(status) > order.index(self.report.status):
+            self.report.status = status  # type: ignore[assignment]  # one of the literals above
+
+    # Planning
+
+    def _batches(self, targets: Sequence[Target], people: Sequence[int] | None) -> Iterator[BatchPlan]:
+        setup = self._setup
+        planner = Planner(setup.program, setup.rules, targets, self._as_of)
+        self._count_log()
+        for name, model in setup.program.scores.items():
+            bands = {"-": 0} | {band.name: 0 for band in model.bands}
+            self.report.scores[name] = ScoreReport(model=model.name, version=model.version, bands=bands)
+        self.report.segments = dict.fromkeys(setup.program.segments, 0)
+        setup.progress.start("score and plan", self.report.people if people is None else len(people))
+        for batch in batches(self._assessments(people), _PEOPLE_AT_ONCE):
+            with self._database.read() as connection:
+                plan = planner.plan(connection, batch)
+            self._tally(plan, targets)
+            yield plan
+            setup.progress.advance("score and plan", len(batch))
+        setup.progress.finish("score and plan")
+
+    def _assessments(self, people: Sequence[int] | None) -> Iterable[Assessment]:
+        return assess_all(self._setup.program, self._database, self._as_of, people=people)
+
+    def _tally(self, batch: BatchPlan, targets: Sequence[Target]) -> None:
+        for assessment in batch.assessments:
+            for name, score in assessment.scores.items():
+                self.report.scores[name].bands[score.band or "-"] += 1
+            for segment in assessment.segments:
+                self.report.segments[segment] += 1
+        for target in targets:
+            part = batch.targets[target.connection]
+            report = self.report.sinks[target.connection]
+            report.unchanged += part.unchanged
+            report.conflicts += len(part.matches.conflicts)
+            report.drift += part.drift
+            report.undecided += len(part.undecided)
+            for skipped in part.skipped:
+                report.skipped[skipped.reason] = report.skipped.get(skipped.reason, 0) + 1
+            for row in outbox_rows(part):
+                self._operations.setdefault(target.connection, Counter())[row.operation, row.object, row.match] += 1
+            self._clears[target.connection] += sum(
+                change.after is None for record in part.records for change in record.changes if record.ref
+            )
+
+    def _close_plan(self, targets: Sequence[Target]) -> None:
+        for target in targets:
+            rows = self._operations.get(target.connection, Counter())
+            report = self.report.sinks[target.connection]
+            report.planned_calls = report.least_write_calls = calls_for(rows, target.limits)
+            try:
+                self._guard(target, rows)
+            except GuardError as error:
+                report.error = str(error)
+                self._worsen("stopped")
+
+    def _forecast(self, target: Target) -> None:
+        """A plan counts what a run would do where a run counts what it did."""
+        report = self.report.sinks[target.connection]
+        for (operation, _, match), count in self._operations.get(target.connection, Counter()).items():
+            if operation == "upsert" and match == BY_ID:
+                report.updated += count
+            elif operation == "upsert":
+                report.created += count
+            elif operation == "task":
+                report.tasks += count
+            else:
+                report.members += count
+
+    def _guard(self, target: Target, rows: Counter[tuple[str, str, str]]) -> None:
+        counted = {
+            "creates": sum(n for (operation, _, match), n in rows.items() if operation == "upsert" and match != BY_ID),
+            "clears": self._clears[target.connection],
+            "tasks": sum(n for (operation, _, _), n in rows.items() if operation == "task"),
+        }
+        for what, count in counted.items():
+            limit = getattr(target.guard, what)
+            if limit is not None and count > limit:
+                raise GuardError(
+                    f"{target.connection}: this run would make {count} {what}, the guard allows {limit}. Look at "
+                    f"`syncline plan`; if it is right, raise `guard: {{{what}: {count}}}` of the sync and run again"
+                )
+
+    # Recording the intent
+
+    def _commit(self, batch: BatchPlan, targets: Sequence[Target]) -> None:
+        """Scores, standings, actions, links and the outbox of some people: all of it or nothing."""
+        at_us = microseconds(self._as_of)
+        with self._database.write() as connection:
+            results = [(a.person_id, score) for a in batch.assessments for score in a.scores.values()]
+            runs.put_scores(connection, results, at_us)
+            runs.put_standings(connection, batch.standings)
+            runs.put_actions(connection, batch.actions, self.run_id, at_us)
+            for target in targets:
+                part = batch.targets[target.connection]
+                crm.put_links(connection, target.connection, part.matches.fresh, at_us)
+                crm.put_conflicts(connection, target.connection, batch.people, part.matches.conflicts, at_us)
+                _put_read(connection, target.connection, part, at_us)
+                runs.enqueue(connection, self.run_id, target.connection, list(outbox_rows(part)))
+
+    # Delivering
+
+    def _deliver(self, target: Target) -> None:
+        report = self.report.sinks[target.connection]
+        sink = self._setup.sinks[target.connection]
+        if report.error is not None:
+            return
+        stage = f"write {target.connection}"
+        self._setup.progress.start(stage, sum(self._operations.get(target.connection, Counter()).values()))
+        writes = sink.context.http.metrics.calls["write"]
+
+        def delivered(rows: int) -> None:
+            self._setup.progress.advance(stage, rows)
+            self._beat()
+
+        deliverer = Deliverer(
+            self._database,
+            self.run_id,
+            target,
+            sink,
+            retry=self._setup.retry,
+            clock=self._setup.clock,
+            report=report,
+            progress=delivered,
+        )
+        try:
+            deliverer.deliver()
+        except ConnectorError as error:
+            self._drop(report, error)
+        finally:
+            report.calls = self._calls(target)
+            report.write_calls = sink.context.http.metrics.calls["write"] - writes
+            self._setup.progress.finish(stage)
+
+    def _settle(self) -> None:
+        if any(sink.rejected or sink.retry for sink in self.report.sinks.values()):
+            self._worsen("rejected")
+
+    def _list_changes(self, targets: Sequence[Target]) -> None:
+        with self._database.read() as connection:
+            for target in targets:
+                report = self.report.sinks[target.connection]
+                rows = runs.written(connection, self.run_id, target.connection)
+                report.changes = [change_of(row, status, reason) for row, status, reason in rows]
+
+    def _count_log(self) -> None:
+        with self._database.read() as connection:
+            people = select(func.count()).select_from(schema.person).where(schema.person.c.merged_into.is_(None))
+            self.report.people = connection.execute(people).scalar_one()
+            self.report.events = connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
+
+
+def outbox_rows(plan: TargetPlan) -> Iterator[OutboxRow]:
+    """A plan as rows of the outbox."""
+    yield from map(_record_row, plan.records)
+    yield from map(_task_row, plan.tasks)
+    yield from map(_member_row, plan.members)
+
+
+def _record_row(record: RecordPlan) -> OutboxRow:
+    address = record.ref.id if record.ref else record.person.key
+    fields = {change.field: change.after for change in record.changes}
+    return OutboxRow(
+        operation="upsert",
+        object=record.object,
+        match=record.match,
+        rank=record.rank,
+        key=record.person.key,
+        person_id=record.person.person_id,
+        payload=dump({"id": address, "fields": fields}),
+        before=dump({change.field: change.before for change in record.changes}),
+    )
+
+
+def _task_row(task: TaskPlan) -> OutboxRow:
+    action = task.action
+    return OutboxRow("task", "", action.key, action.person_id, action.payload, rank=task.rank)
+
+
+def _member_row(member: MemberPlan) -> OutboxRow:
+    operation = "add" if member.add else "remove"
+    return OutboxRow(operation, member.segment, member.key, member.person_id, "{}", rank=member.rank)
+
+
+def change_of(row: OutboxRow, status: str | None = None, reason: str | None = None) -> RecordChange:
+    """A row as a person reads it: field by field, before and after."""
+    payload = load(row.payload)
+    if row.operation != "upsert":
+        return RecordChange(
+            operation=row.operation,  # type: ignore[arg-type]  # the other operations have the same names
+            object=row.object,
+            person=row.key,
+            subject=payload.get("subject"),
+            status=status,
+            reason=reason,
+        )
+    before = load(row.before or "{}")
+    update = row.match == BY_ID
+    return RecordChange(
+        operation="update" if update else "create",
+        object=row.object,
+        person=row.key,
+        id=payload["id"] if update else None,
+        fields={name: (dump_json(before.get(name)), dump_json(value)) for name, value in payload["fields"].items()},
+        status=status,
+        reason=reason,
+    )
+
+
+def _put_read(connection: Connection, name: str, part: TargetPlan, at_us: int) -> None:
+    """Attributes the CRM owns, as it holds them; the people concerned are scored again."""
+    rows = [
+        {
+            "person_id": person,
+            "name": attribute,
+            "value": value,
+            "at_us": at_us,
+            "event_id": bytes.fromhex(event_id("read", name, str(person), attribute, value)),
+        }
+        for person, attributes in part.read.items()
+        for attribute, value in attributes.items()
+    ]
+    upsert(connection, schema.attribute, rows)
