@@ -8,9 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from syncline.model import from_microseconds
+from syncline.scoring.reference import Why
+from syncline.sync.explain import Explanation
 from syncline.sync.report import RecordChange, Report, SinkReport
 
-__all__ = ["changes", "report", "rows"]
+__all__ = ["changes", "explanation", "report", "rows"]
 
 
 def report(console: Console, result: Report) -> None:
@@ -90,6 +93,50 @@ def _change(console: Console, connection: str, change: RecordChange) -> None:
 
 def _value(value: object) -> str:
     return "(empty)" if value is None else str(value)
+
+
+def explanation(console: Console, found: Explanation) -> None:
+    """Score by score, line by line, with the last events behind each line."""
+    profile = found.profile
+    console.print(Text(f"{', '.join(profile.emails) or '(no address)'}   key {profile.key}", style="bold"))
+    console.print(Text(f"as of {found.as_of.isoformat()}"))
+    for score in found.assessment.scores.values():
+        table = Table(title=f"{score.name} ({score.model} {score.version})", title_justify="left", show_footer=True)
+        table.add_column("line", footer=f"score, band {score.band or '-'}")
+        table.add_column("points", justify="right", footer=f"{score.value:f}")
+        table.add_column("signal")
+        table.add_column("value", justify="right")
+        table.add_column("last events behind it")
+        for line in score.contributions:
+            events = "  ".join(_event(found, event) for event in line.events)
+            value = "" if line.value is None else str(line.value)
+            table.add_row(line.line, f"{line.amount.normalize():+f}", line.signal or "", value, events)
+        console.print(table)
+    console.print(Text(f"segments: {', '.join(sorted(found.assessment.segments)) or '(none)'}"))
+    for holding in found.holdings:
+        console.print(
+            Text(
+                f"{holding.connection} {holding.object} {holding.id} (found by {holding.how}), last "
+                f"changed by {holding.changed_by}"
+            )
+        )
+        for name, value in holding.fields.items():
+            ours = "  (ours)" if name in holding.ours else ""
+            console.print(Text(f"    {name}: {_value(value)}{ours}"))
+    if found.why:
+        _reason(console, found.why, 0)
+
+
+def _event(found: Explanation, event_id: str) -> str:
+    event = found.events[event_id]
+    return f"{event.type} {from_microseconds(event.t_us):%Y-%m-%d %H:%M}"
+
+
+def _reason(console: Console, node: Why, depth: int) -> None:
+    value = "" if node.value is None else f" (is {node.value})"
+    console.print(Text(f"{'  ' * depth}{'yes' if node.holds else 'no '} {node.text}{value}"))
+    for part in node.parts:
+        _reason(console, part, depth + 1)
 
 
 def rows(console: Console, title: str, columns: list[str], data: list[list[Any]]) -> None:

@@ -10,6 +10,7 @@ from syncline.model.event import (
     from_microseconds,
     microseconds,
 )
+from syncline.model.origin import Origin
 from syncline.model.record import Account, Page, RawRecord
 from syncline.model.write import (
     ChangePage,
@@ -41,6 +42,7 @@ __all__ = [
     "Identifier",
     "Limits",
     "Member",
+    "Origin",
     "Outcome",
     "Page",
     "RawRecord",

@@ -50,15 +50,9 @@ Purpose = Literal["read", "write", "auth"]
 _log = logging.getLogger("syncline.http")
 _purpose: contextvars.ContextVar[Purpose] = contextvars.ContextVar("syncline_http_purpose", default="read")
 
-_REQUEST_ID_HEADERS: Final = (
-    "X-Request-Id",  # Mailchimp and many others
-    "X-SFDC-Request-Id",  # Salesforce, seen in recorded traffic
-    "X-HubSpot-Correlation-Id",
-    "Request-Id",
-    "X-Correlation-Id",
-    "X-Trace",
-    "CF-Ray",  # what is left when the vendor's edge answers in its place
-)
+_REQUEST_ID: Final = re.compile(r"(?:.+-)?(?:request|correlation)-id|x-trace", re.IGNORECASE)
+"""What vendors call it: X-Request-Id, with their own name before it, or correlation id. (Seen in recorded traffic.)"""
+_EDGE_ID: Final = "CF-Ray"  # what is left when a widespread edge answers in the vendor's place
 
 
 @contextlib.contextmanager
@@ -243,10 +237,10 @@ def retry_after_of(response: requests.Response) -> timedelta | None:
 
 def request_id_of(response: requests.Response) -> str | None:
     """The vendor's own id of this call, for its support desk."""
-    for name in _REQUEST_ID_HEADERS:
-        if value := response.headers.get(name):
+    for name, value in response.headers.items():
+        if value and _REQUEST_ID.fullmatch(name):
             return str(value)
-    return None
+    return response.headers.get(_EDGE_ID)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Parcel(NamedTuple):
-    """A record ready for the inbox. `digest` is of connection, stream, key and payload: the same record, the same digest."""
+    """A record ready for the inbox. `digest` is of connection, stream, key and payload: what makes it the same."""
 
     digest: bytes
     record: RawRecord

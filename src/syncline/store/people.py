@@ -1,4 +1,4 @@
-"""People, their identifiers and attributes in SQL. What links whom is decided elsewhere; here it is looked up and kept."""
+"""People, their identifiers and attributes in SQL. What links whom is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ __all__ = [
     "serialize",
     "set_attributes",
 ]
+
+_Insert = sqlite.Insert | postgresql.Insert
 
 _IDENTITY_LOCK: Final = 0x73796E63  # "sync": any number that no other program on that database takes
 
@@ -109,14 +111,14 @@ def set_attributes(connection: Connection, statements: Iterable[tuple[int, str, 
         for person, name, at, event_id, value in statements
     ]
     if rows:
-        connection.execute(_newer_wins(connection, _insert(connection, schema.attribute)), rows)
+        connection.execute(_newer_wins(_insert(connection, schema.attribute)), rows)
 
 
 def merge(connection: Connection, merges: Sequence[tuple[int, int]]) -> None:
     """The first person of each pair lives on as the second; all that is theirs moves, except the events.
 
-    What only describes the first person as scored so far is dropped: the survivor is scored again. Where a person stands
-    towards the rules is united, so that what followed from it once does not follow again.
+    What only describes the first person as scored so far is dropped: the survivor is scored again. Where a person
+    stands towards the rules is united, so that what followed from it once does not follow again.
     """
     pairs = [{"gone": gone, "survivor": survivor} for gone, survivor in merges]
     if not pairs:
@@ -151,7 +153,7 @@ def _move_attributes(connection: Connection, pairs: Sequence[Mapping[str, int]])
     moved = select(bindparam("survivor", type_=table.c.person_id.type), *(table.c[name] for name in others))
     moved = moved.where(table.c.person_id == bindparam("gone"))
     statement = _insert(connection, table).from_select(["person_id", *others], moved)
-    connection.execute(_newer_wins(connection, statement), pairs)
+    connection.execute(_newer_wins(statement), pairs)
     connection.execute(delete(table).where(table.c.person_id == bindparam("gone")), pairs)
 
 
@@ -184,14 +186,12 @@ def _move_where_free(connection: Connection, table: Table, pairs: Sequence[Mappi
     connection.execute(delete(table).where(mine), pairs)
 
 
-def _newer_wins(
-    connection: Connection, statement: sqlite.Insert | postgresql.Insert
-) -> sqlite.Insert | postgresql.Insert:
+def _newer_wins(statement: _Insert) -> _Insert:
     table, new = schema.attribute, statement.excluded
     newer = tuple_(new.at_us, new.event_id) >= tuple_(table.c.at_us, table.c.event_id)
     changes = {"value": new.value, "at_us": new.at_us, "event_id": new.event_id}
     return statement.on_conflict_do_update(index_elements=["person_id", "name"], set_=changes, where=newer)
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+def _insert(connection: Connection, table: Table) -> _Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

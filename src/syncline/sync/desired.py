@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from syncline.model import Value, from_microseconds
+from syncline.model import Origin, Value, from_microseconds
 from syncline.scoring.result import Assessment, Contribution, ScoreResult
 from syncline.store.profiles import Profile
-from syncline.sync.target import FieldMap, Origin
+from syncline.sync.target import FieldMap
 
 __all__ = ["desired", "reason"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -40,10 +40,15 @@ class Fate(StrEnum):
 
 @dataclass(slots=True)
 class Settled:
-    """What became of some raw records. `events` is by how many the log grew."""
+    """What became of some raw records.
+
+    `added` counts the events that each stream brought to the log; `growth` is by how much the log grew, which is less
+    where a new visit displaced a stored one.
+    """
 
     fates: list[tuple[InboxRow, Fate]] = field(default_factory=list)
-    events: Counter[str] = field(default_factory=Counter)
+    added: Counter[str] = field(default_factory=Counter)
+    growth: int = 0
     cleansed: Counter[str] = field(default_factory=Counter)
     identity: Counter[str] = field(default_factory=Counter)
     machine: int = 0
@@ -113,8 +118,7 @@ class Ingest:
         try:
             events = list(self._source.normalize(row.record))
             for event in events:
-                if len(bytes.fromhex(event.id)) != 16:
-                    raise ValueError(f"event id {event.id!r} is not 32 hex digits: make it with event_id(...)")
+                _check_id(event.id)
         except RecordError:
             raise
         except Exception as error:
@@ -131,12 +135,9 @@ class Ingest:
         source = f"{self._name}/{row.record.stream}"
         facts = []
         for event in events:
-            clean = cleanse(event, source=source, received_at=received_at, counts=counts)
-            identifiers = self._filter.clean(clean.identifiers, counts)
-            event_ = Event(
-                clean.id, clean.type, clean.occurred_at, identifiers, clean.properties, clean.profile, clean.source
-            )
-            facts.extend(self._classified(event_))
+            identifiers = self._filter.clean(event.identifiers, counts)
+            clean = cleanse(event, identifiers, source=source, received_at=received_at, counts=counts)
+            facts.extend(self._classified(clean))
         return facts
 
     def _classified(self, event: Event) -> list[_Fact]:
@@ -155,66 +156,38 @@ class Ingest:
     def _sort_out(
         self, connection: Connection, batch: Sequence[_Normalized], result: Settled, *, again: bool
     ) -> list[_Fact]:
-        """The events that are to be stored; gives each record its fate."""
+        """The events that are to be stored; gives each record its fate.
+
+        Who says a fact first is believed; only when records are settled again does the last word count.
+        """
         ids = {fact.id for item in batch for fact in item.facts}
         seen = set() if again else log.known(connection, ids)
-        new: list[_Fact] = []
+        new: dict[bytes, _Fact] = {}
         for item in batch:
-            fresh = [fact for fact in item.facts if fact.id not in seen]
-            result.fates.append((item.row, _fate(item, fresh, again=again)))
-            for fact in fresh:
-                if fact.id not in seen:
-                    seen.add(fact.id)
-                    new.append(fact)
-        return new
+            fresh = {fact.id: fact for fact in item.facts if again or (fact.id not in seen and fact.id not in new)}
+            result.fates.append((item.row, _fate(item, fresh)))
+            new.update(fresh)
+        return list(new.values())
 
     def _store(
         self, connection: Connection, new: Sequence[_Fact], previous: Mapping[bytes, StoredEvent], result: Settled
     ) -> None:
         people, merged = self._identify(connection, new, result)
+        held = {id_: merged.get(e.row.person_id, e.row.person_id) for id_, e in previous.items()}
+        rows = {fact.id: _row(fact, held.get(fact.id, person)) for fact, person in zip(new, people, strict=True)}
         log.remove(connection, previous)
-        rows = {}
-        for fact, person in zip(new, people, strict=True):
-            held = previous.get(fact.id)
-            rows[fact.id] = _row(fact, merged.get(held.row.person_id, held.row.person_id) if held else person)
-        gone = [Moment(merged.get(e.row.person_id, e.row.person_id), e.row.t_us) for e in previous.values()]
-        self._log(connection, rows, gone, set(merged.values()), result)
-        for stored in previous.values():
-            result.events[stored.row.source] -= stored.kept
+        result.growth -= sum(e.kept for e in previous.values())
+        gone = [Moment(held[id_], e.row.t_us) for id_, e in previous.items()]
         register.set_attributes(connection, newest(_statements(new, rows)))
-        log.mark_stale(connection, {moment.person_id for moment in gone})
-
-    def _log(
-        self,
-        connection: Connection,
-        rows: dict[bytes, EventRow],
-        gone: Sequence[Moment],
-        survivors: set[int],
-        result: Settled,
-    ) -> None:
-        """Store new events, and change what they change about stored ones."""
-        reported = sum(row.machine for row in rows.values())
-        late = judge_clicks(connection, rows, survivors)
-        result.machine += sum(row.machine for row in rows.values()) + len(late)
-        result.cleansed["scanner_clicks"] += result.machine - reported
-        verdict = judge_visits(connection, rows, [*gone, *late.values()], survivors)
-        log.suppress(connection, verdict.suppressed)
-        log.restore(connection, verdict.restored)
-        log.append(connection, [row for row in rows.values() if row.id not in verdict.new])
-        log.append(connection, [rows[id_] for id_ in verdict.new], kept=False)
-        result.cleansed["repeated_visit"] += len(verdict.new) + len(verdict.suppressed) - len(verdict.restored)
-        _count_events(rows, verdict, result)
-        touched = {row.person_id for row in rows.values()} | {moment.person_id for moment in late.values()}
-        log.mark_stale(connection, touched | survivors)
+        touched = _write(connection, rows, gone, set(merged.values()), result)
+        log.mark_stale(connection, touched)
 
     def _identify(
         self, connection: Connection, new: Sequence[_Fact], result: Settled
     ) -> tuple[list[int], dict[int, int]]:
         """The person of each event, and the stored people who were merged into others."""
         directory = self._directory(connection, [fact.event.identifiers for fact in new])
-        found = [
-            directory.resolve(fact.event.identifiers, microseconds(fact.event.occurred_at)) for fact in new
-        ]
+        found = [directory.resolve(fact.event.identifiers, microseconds(fact.event.occurred_at)) for fact in new]
         fresh = directory.new_people()
         ids = dict(
             zip(
@@ -244,12 +217,15 @@ class Ingest:
         return Directory(self._rules, owners, standings)
 
 
-def _fate(item: _Normalized, fresh: Sequence[_Fact], *, again: bool) -> Fate:
+def _check_id(id_: str) -> None:
+    if len(bytes.fromhex(id_)) != 16:
+        raise ValueError(f"event id {id_!r} is not 32 hex digits: make it with event_id(...)")
+
+
+def _fate(item: _Normalized, fresh: Collection[bytes]) -> Fate:
     if item.reason is not None:
         return Fate.QUARANTINED
-    if item.facts and not fresh and not again:
-        return Fate.DUPLICATE
-    return Fate.STORED
+    return Fate.DUPLICATE if item.facts and not fresh else Fate.STORED
 
 
 def _row(fact: _Fact, person: int) -> EventRow:
@@ -259,6 +235,31 @@ def _row(fact: _Fact, person: int) -> EventRow:
         properties = {name: value for name, value in properties.items() if name != "machine"}
     at = microseconds(event.occurred_at)
     return EventRow(fact.id, person, event.type, at, fact.machine, _compact(properties), event.source)
+
+
+def _write(
+    connection: Connection,
+    rows: dict[bytes, EventRow],
+    gone: Sequence[Moment],
+    survivors: Collection[int],
+    result: Settled,
+) -> set[int]:
+    """Store new events and change what they change about stored ones; the people who have to be scored again."""
+    reported = sum(row.machine for row in rows.values())
+    late = judge_clicks(connection, rows, survivors)
+    machine = sum(row.machine for row in rows.values()) + len(late)
+    verdict = judge_visits(connection, rows, [*gone, *late.values()], survivors)
+    log.suppress(connection, verdict.suppressed)
+    log.restore(connection, verdict.restored)
+    counted = [row for row in rows.values() if row.id not in verdict.new]
+    log.append(connection, counted)
+    log.append(connection, [rows[id_] for id_ in verdict.new], kept=False)
+    result.added.update(row.source.partition("/")[2] for row in counted)
+    result.growth += len(counted) + len(verdict.restored) - len(verdict.suppressed)
+    result.machine += machine
+    result.cleansed["scanner_click"] += machine - reported
+    result.cleansed["repeated_visit"] += len(verdict.new) + len(verdict.suppressed) - len(verdict.restored)
+    return {row.person_id for row in rows.values()} | {m.person_id for m in (*gone, *late.values())} | {*survivors}
 
 
 def _statements(new: Iterable[_Fact], rows: Mapping[bytes, EventRow]) -> Iterable[Statement]:

@@ -14,7 +14,7 @@ from syncline.engine.embedded import assess_all
 from syncline.errors import AuthError, ConnectorError, GuardError, SchemaDriftError, TransientError
 from syncline.events.classify import Classifier
 from syncline.model import event_id, microseconds
-from syncline.people.identifiers import IdentityRules
+from syncline.people import IdentityRules
 from syncline.scoring.program import Program
 from syncline.scoring.result import Assessment
 from syncline.sdk import Sink, Source
@@ -28,7 +28,7 @@ from syncline.sync.deliver import Deliverer
 from syncline.sync.mirror import describe, refresh
 from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
 from syncline.sync.progress import NoProgress, Progress
-from syncline.sync.pull import pull
+from syncline.sync.pull import PullReport, pull
 from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for
 from syncline.sync.retry import Retry, retrying
 from syncline.sync.target import Target
@@ -129,11 +129,11 @@ class Runner:
 
     def _pull(self, name: str, source: Source[ConnectorConfig]) -> None:
         report = self.report.sources.setdefault(name, SourceReport())
+        result = PullReport(name)
         before = source.context.http.metrics.total
-        progress = self._setup.progress
-        progress.start(f"read {name}", None)
+        stage = _Stage(self._setup.progress, f"read {name}")
         try:
-            result = pull(
+            pull(
                 self._database,
                 name,
                 source,
@@ -142,17 +142,16 @@ class Runner:
                 identity_rules=self._setup.identity,
                 run_id=self.run_id,
                 clock=self._setup.clock,
-                progress=lambda by: progress.advance(f"read {name}", by),
+                progress=stage.at,
                 retry=self._setup.retry,
+                report=result,
             )
         except ConnectorError as error:
             report.error = str(error)
             self._worsen("paused" if isinstance(error, AuthError) else "rejected")
-            return
         finally:
-            report.calls = source.context.http.metrics.total - before
-            progress.finish(f"read {name}")
-        result.fill(report)
+            stage.finish()
+        _fill(report, result, source.context.http.metrics.total - before)
 
     def _read_crms(self) -> list[Target]:
         """The targets that can be planned for: described, preflighted, mirrored. A CRM out of reach drops out."""
@@ -354,6 +353,31 @@ class Runner:
             people = select(func.count()).select_from(schema.person).where(schema.person.c.merged_into.is_(None))
             self.report.people = connection.execute(people).scalar_one()
             self.report.events = connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
+
+
+class _Stage:
+    """A source's streams as one stage: their counters start over, the stage's does not."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+        self._seen: Counter[str] = Counter()
+        progress.start(name, None)
+
+    def at(self, stream: str, read: int, _total: int | None) -> None:
+        self._progress.advance(self._name, read - self._seen[stream])
+        self._seen[stream] = read
+
+    def finish(self) -> None:
+        self._progress.finish(self._name)
+
+
+def _fill(report: SourceReport, result: PullReport, calls: int) -> None:
+    report.read, report.stored = result.read, result.stored
+    report.duplicate, report.quarantined = result.duplicate, result.quarantined
+    report.events, report.machine = result.events, result.machine
+    report.cleansed = dict(result.cleansed + result.identity)
+    report.calls = calls
 
 
 def outbox_rows(plan: TargetPlan) -> Iterator[OutboxRow]:

@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Literal
 
 from syncline.errors import did_you_mean
-from syncline.model import Field, FieldKind, FieldSpec, Limits
+from syncline.model import Field, FieldKind, FieldSpec, Limits, Origin
 from syncline.sync.merge import Policy
 
-__all__ = ["FieldMap", "Guard", "Origin", "Parked", "Target", "needed_fields", "preflight"]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value comes from: `score.interesse.band` is Origin("score", "interesse", "band")."""
-
-    room: Literal["score", "segment", "person"]
-    name: str
-    part: Literal["value", "band", "reason"] = "value"
-
-    def __str__(self) -> str:
-        return ".".join((self.room, self.name, *(() if self.part == "value" else (self.part,))))
+__all__ = ["FieldMap", "Guard", "Parked", "Target", "needed_fields", "preflight"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class Repeats:
-    """Visits by what becomes of them: new ones not counted, stored ones no longer counted, stored ones counted again."""
+    """Visits by what becomes of them: new ones that do not count, stored ones that no longer or that again count."""
 
     new: set[bytes] = field(default_factory=set)
     suppressed: set[bytes] = field(default_factory=set)
@@ -111,7 +111,7 @@ def _judge_windows(
     return result
 
 
-def _judge_page(window: Window, page: Sequence[StoredEvent], fresh: Collection[bytes], result: Repeats) -> bool:
+def _judge_page(window: Window, page: Sequence[StoredEvent], fresh: set[bytes], result: Repeats) -> bool:
     """Judge the visits to one page in one window; whether those after the window are unaffected."""
     since = window.from_us if window.from_us == -_ALWAYS else window.from_us + REPEAT_US
     counted = [e.row.t_us for e in page if e.kept and not e.row.machine and e.row.id not in fresh]
@@ -127,9 +127,7 @@ def _judge_page(window: Window, page: Sequence[StoredEvent], fresh: Collection[b
     return last == was_last or max(last or -_ALWAYS, was_last or -_ALWAYS) <= edge
 
 
-def _grouped(
-    windows: Sequence[Window], visits: Iterable[StoredEvent]
-) -> Iterable[tuple[Window, list[StoredEvent]]]:
+def _grouped(windows: Sequence[Window], visits: Iterable[StoredEvent]) -> Iterable[tuple[Window, list[StoredEvent]]]:
     """The visits of each window, page by page; those to a page that nobody named repeat nothing."""
     by_person: defaultdict[int, list[Window]] = defaultdict(list)
     for window in windows:

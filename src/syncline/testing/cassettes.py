@@ -41,17 +41,10 @@ _REQUEST_HEADERS: Final = frozenset(
 _RESPONSE_HEADERS: Final = frozenset(
     {"content-type", "date", "etag", "last-modified", "link", "location", "retry-after"}
 )
-_HEADER_PREFIXES: Final = (
-    "sforce-",
-    "x-correlation-id",
-    "x-hubspot-correlation-id",
-    "x-hubspot-ratelimit-",
-    "x-rate-limit",
-    "x-ratelimit",
-    "x-request-id",
-    "x-sfdc-request-id",
-    "x-wp-total",
+_VENDOR_HEADERS: Final = re.compile(
+    r"sforce-.*|.*(?:request|correlation)-id|.*rate-?limit.*|.*-total(?:pages)?", re.IGNORECASE
 )
+"""What vendors say beside the answer: their id of the call, their limits, their counts."""
 
 _SECRET_NAMES: Final = (
     "(?:(?:access|refresh|id|auth|csrf)[_-]?)?token|client[_-]?secret|(?:client[_-]?)?assertion|api[_-]?key"  # noqa: S105  # names of secrets
@@ -211,7 +204,7 @@ def _clean_response(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def _allowed(name: str, names: frozenset[str]) -> bool:
-    return name.lower() in names or name.lower().startswith(_HEADER_PREFIXES)
+    return name.lower() in names or _VENDOR_HEADERS.fullmatch(name) is not None
 
 
 def _clean_address(address: str) -> str:

@@ -1,0 +1,55 @@
+"""What Mailchimp's answers mean to the host. One place: `refuse` raises for whatever is not a usable answer.
+
+The table is that of the vendor's error glossary (Marketing API, Errors), read 2026-08; that a 403 without a JSON body
+means throttling is third-party evidence (singer tap, airbyte).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import requests
+from pydantic import ValidationError
+
+from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, TransientError
+from syncline_mailchimp.payloads import ProblemDocument
+
+__all__ = ["GoneError", "refuse"]
+
+
+class GoneError(ConnectorError):
+    """404: what was asked for is not, or no longer, there."""
+
+
+def refuse(response: requests.Response, *, where: str) -> None:
+    """Return when the answer is a success; raise the error it means when it is not."""
+    status = response.status_code
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    problem = problem_of(response)
+    words = f"HTTP {status}: {problem.words()}" if problem else f"HTTP {status} {response.reason or ''}".strip()
+    trace = response.headers.get("X-Request-Id") or (problem.instance if problem else None)
+    if status < HTTPStatus.BAD_REQUEST:
+        # `…/3.0` without a slash answers 301 to plain http (recorded 2016): following it would send the key in clear
+        raise ConfigError(f"{words}; base_url must be https://<dc>.api.mailchimp.com/3.0", where=where)
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        raise ConfigError(f"{words}; base_url must start with https://", where=where)
+    raise _error(status, problem)(words, where=where, request_id=trace)
+
+
+def _error(status: int, problem: ProblemDocument | None) -> type[ConnectorError]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return AuthError
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.FORBIDDEN and problem is None):
+        return RateLimitError
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return TransientError
+    return GoneError if status == HTTPStatus.NOT_FOUND else ConnectorError
+
+
+def problem_of(response: requests.Response) -> ProblemDocument | None:
+    """The problem+json document of an answer; None when the body is something else (HTML of the CDN, nothing)."""
+    try:
+        return ProblemDocument.model_validate_json(response.content)
+    except ValidationError:
+        return None

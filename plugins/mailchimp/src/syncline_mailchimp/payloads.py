@@ -1,0 +1,261 @@
+"""Mailchimp's answers as they come in at the door, and the facts we keep of them.
+
+Field names are those of the official contract 3.0.55; `is_proxy_open` is in 3.0.91 only. An empty string is how
+Mailchimp says "nothing", so it is read as None.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = [
+    "Activity",
+    "ActivityFact",
+    "Automation",
+    "AutomationEmail",
+    "Bounces",
+    "Clicks",
+    "Listing",
+    "Location",
+    "Member",
+    "Metadata",
+    "Moment",
+    "Open",
+    "OpenFact",
+    "Opener",
+    "Opens",
+    "ProblemDocument",
+    "Recipient",
+    "Report",
+    "Root",
+    "Row",
+    "UnsubscribeFact",
+    "Unsubscribed",
+    "moment_text",
+]
+
+Row = dict[str, Any]
+"""One row of a listing as it came, before a model reads it."""
+
+
+def _nothing(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_nothing)]
+_MaybeMoment = Annotated[AwareDatetime | None, BeforeValidator(_nothing)]
+_MaybeText = Annotated[str | None, BeforeValidator(_nothing)]
+
+
+def moment_text(moment: datetime) -> str:
+    """`2026-01-02T03:04:05Z`: never a fraction, which email-activity answers with HTTP 500 (airbyte issue 37434)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class _FieldProblem(_Payload):
+    field: str = ""
+    message: str = ""
+
+
+class ProblemDocument(_Payload):
+    """application/problem+json. `type` and the code-like `instance` are not always there (recorded traffic)."""
+
+    title: str
+    status: int | None = None
+    detail: str = ""
+    instance: _MaybeText = None
+    errors: tuple[_FieldProblem, ...] = ()
+
+    def words(self) -> str:
+        """The vendor's own words in one line."""
+        fields = "; ".join(f"{e.field}: {e.message}" for e in self.errors)
+        return ": ".join(part for part in (self.title, self.detail, fields) if part)
+
+
+class Metadata(_Payload):
+    """Answer of /oauth2/metadata. It comes with status 200 for a dead token too; then `api_endpoint` is missing."""
+
+    api_endpoint: str | None = None
+    error: str | None = None
+
+
+class Root(_Payload):
+    """Answer of `GET /`."""
+
+    account_id: str
+    account_name: str = ""
+    role: str = ""
+    account_timezone: str = ""
+
+
+class Listing(_Payload):
+    """A page of any collection: its rows, and how many there are in all."""
+
+    rows: list[Row]
+    total_items: int
+
+
+class Location(_Payload):
+    country_code: _MaybeText = None
+
+
+class Member(_Payload):
+    """A person in an audience. `id` is the MD5 of the lower-cased address."""
+
+    id: str
+    list_id: str
+    email_address: str
+    status: str
+    merge_fields: Annotated[dict[str, Any], BeforeValidator(lambda v: v or {})] = {}
+    language: _MaybeText = None
+    location: Location = Location()
+    timestamp_signup: _MaybeMoment = None
+    timestamp_opt: _MaybeMoment = None
+    last_changed: _MaybeMoment = None
+    source: _MaybeText = None
+
+
+class Opens(_Payload):
+    opens_total: int = 0
+    last_open: _MaybeText = None
+
+
+class Clicks(_Payload):
+    clicks_total: int = 0
+    last_click: _MaybeText = None
+
+
+class Bounces(_Payload):
+    hard_bounces: int = 0
+    soft_bounces: int = 0
+    syntax_errors: int = 0
+
+
+class Report(_Payload):
+    """A sent campaign and its totals, which tell whether its details are worth reading again."""
+
+    id: str
+    list_id: _MaybeText = None
+    campaign_title: str = ""
+    subject_line: str = ""
+    send_time: _MaybeMoment = None
+    unsubscribed: int = 0
+    opens: Opens = Opens()
+    clicks: Clicks = Clicks()
+    bounces: Bounces = Bounces()
+
+    @property
+    def name(self) -> str:
+        return self.campaign_title or self.subject_line
+
+
+class _Recipients(_Payload):
+    list_id: _MaybeText = None
+
+
+class Automation(_Payload):
+    id: str
+    recipients: _Recipients = _Recipients()
+
+
+class AutomationEmail(_Payload):
+    """One e-mail of an automation: its id is a campaign id under /reports."""
+
+    id: str
+    emails_sent: int = 0
+
+
+class Open(_Payload):
+    """One open. `is_proxy_open` is missing where the account does not know it."""
+
+    timestamp: Moment
+    is_proxy_open: bool | None = None
+
+
+class Opener(_Payload):
+    """A row of open-details: one person, all her opens."""
+
+    email_id: str
+    email_address: str = ""
+    list_id: str = ""
+    opens: tuple[Open, ...] = ()
+
+
+class Activity(_Payload):
+    """One open, click or bounce in email-activity. It has no id of its own; bounces have a `type` (hard, soft)."""
+
+    action: str
+    timestamp: Moment
+    type: _MaybeText = None
+    url: _MaybeText = None
+
+
+class Recipient(_Payload):
+    """A row of email-activity: one recipient, most of them with nothing done."""
+
+    email_id: str
+    email_address: str = ""
+    list_id: str = ""
+    activity: Annotated[tuple[Activity, ...], Field(default=())]
+
+
+class Unsubscribed(_Payload):
+    """A row of /unsubscribed."""
+
+    email_id: str
+    email_address: str = ""
+    list_id: str = ""
+    timestamp: Moment
+    reason: _MaybeText = None
+
+
+class _Fact(_Payload):
+    """What all facts about one person and one campaign have in common. Facts are what raw records carry."""
+
+    campaign_id: str
+    campaign: str = ""
+    list_id: str = ""
+    email_id: str
+    email_address: str = ""
+    timestamp: Moment
+
+    @property
+    def moment(self) -> str:
+        return moment_text(self.timestamp)
+
+
+class OpenFact(_Fact):
+    is_proxy_open: bool | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return ("open", self.campaign_id, self.email_id, self.moment)
+
+
+class ActivityFact(_Fact):
+    """A click or a bounce."""
+
+    action: Literal["click", "bounce"]
+    url: _MaybeText = None
+    type: _MaybeText = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """With the address of the link: clicks of one second on two links are two facts (airbyte's key lacks it)."""
+        return (self.action, self.campaign_id, self.email_id, self.moment, *([self.url] if self.url else []))
+
+
+class UnsubscribeFact(_Fact):
+    reason: _MaybeText = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """To the minute, because the webhook tells the same fact with a time of its own."""
+        return ("unsub", self.list_id, self.email_id, self.campaign_id, self.moment[:16])

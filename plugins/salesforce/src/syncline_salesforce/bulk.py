@@ -1,0 +1,141 @@
+"""Bulk API 2.0: tens of thousands of writes at the cost of a handful of calls.
+
+Rows come back in another order and are matched by the column the writes match on. CSV rules: Bulk API 2.0 guide,
+"Prepare CSV files" (empty cell = left alone, `#N/A` = cleared), read 2026-11.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from syncline.errors import ConnectorError, SchemaDriftError, TransientError
+from syncline.model import Outcome, RemoteRef, Status, Write
+from syncline_salesforce.client import Client
+from syncline_salesforce.errors import drifted_field, problem_of_cell
+from syncline_salesforce.payloads import BulkJob
+from syncline_salesforce.saving import problem_outcome
+from syncline_salesforce.values import cell
+
+__all__ = ["BYTES_PER_JOB", "bulk_upsert", "render"]
+
+BYTES_PER_JOB: Final = 95_000_000
+"""Raw CSV per job: 150 MB after base64, so 100 MB raw (Bulk API 2.0 limits, read 2026-11), less some margin."""
+
+_FIRST_PAUSE: Final = 2.0
+_LONGEST_PAUSE: Final = 20.0
+_PATIENCE: Final = 3600.0
+
+
+def bulk_upsert(
+    client: Client, object: str, writes: Sequence[Write], pause: Callable[[float], None], bytes_per_job: int
+) -> Sequence[Outcome]:
+    """One Outcome per Write, same order. Safe to repeat: a job that was lost sight of is overtaken by the same rows."""
+    found: dict[str, Outcome] = {w.key: o for w in writes if (o := _unsendable(w)) is not None}
+    sendable = [w for w in writes if w.key not in found]
+    for part in _parts(sendable, bytes_per_job):
+        found |= _one_job(client, object, part, pause)
+    return [found[w.key] for w in writes]
+
+
+def _unsendable(write: Write) -> Outcome | None:
+    name = next((n for n, v in write.fields.items() if v == "#N/A"), None)
+    if name is None:
+        return None
+    reason = f"{name}: the text '#N/A' means 'no value' in a bulk job; it cannot be written that way"
+    return Outcome(write.key, Status.REJECTED, reason=reason, code="UNSENDABLE_VALUE")
+
+
+def _parts(writes: Sequence[Write], most: int) -> Iterator[list[Write]]:
+    part: list[Write] = []
+    size = 0
+    for write in writes:
+        length = sum(2 * len(cell(v).encode()) + 3 for v in write.fields.values()) + len(write.match[1]) + 8
+        if part and size + length > most:
+            yield part
+            part, size = [], 0
+        part.append(write)
+        size += length
+    if part:
+        yield part
+
+
+def render(writes: Sequence[Write]) -> str:
+    """The CSV of the writes: a column for every field any of them has, empty where a write leaves it alone."""
+    field = writes[0].match[0]
+    names = sorted({n for w in writes for n in w.fields} - {field})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field, *names])
+    for write in writes:
+        writer.writerow([write.match[1], *(cell(write.fields[n]) if n in write.fields else "" for n in names)])
+    return text.getvalue()
+
+
+def _one_job(
+    client: Client, object: str, writes: Sequence[Write], pause: Callable[[float], None]
+) -> dict[str, Outcome]:
+    field = writes[0].match[0]
+    operation = "update" if field == "Id" else "upsert"
+    job = client.create_job(object, operation, None if field == "Id" else field)
+    client.upload(object, job.id, render(writes))
+    client.close_job(object, job.id)
+    done = _wait(client, object, job.id, pause)
+    _raise_on_refusal(done, object)
+    outcomes = _outcomes(client, object, done, writes)
+    client.delete_job(job.id)
+    return outcomes
+
+
+def _wait(client: Client, object: str, job: str, pause: Callable[[float], None]) -> BulkJob:
+    """Looking again is a step of the vendor's protocol, not a retry; the host's sleep does the waiting."""
+    waited, length = 0.0, _FIRST_PAUSE
+    while waited < _PATIENCE:
+        pause(length)
+        waited += length
+        found = client.look_at_job(object, job)
+        if found.final:
+            return found
+        length = min(length * 1.5, _LONGEST_PAUSE)
+    raise TransientError(f"bulk job {job} is not done after {int(_PATIENCE // 60)} minutes", where=object)
+
+
+def _raise_on_refusal(job: BulkJob, object: str) -> None:
+    """A job that fails before its first row is about the file, not about a row."""
+    if job.state == "JobComplete" or job.processed:
+        return
+    message = job.error or f"the job ended as {job.state}"
+    field = drifted_field("INVALID_FIELD", message)
+    if field is not None:
+        raise SchemaDriftError(f"bulk job {job.id}: {message}", field=field, where=object)
+    if message.startswith("InvalidBatch"):
+        raise ConnectorError(f"bulk job {job.id}: {message}", where=object)
+    raise TransientError(f"bulk job {job.id}: {message}", where=object)
+
+
+def _outcomes(client: Client, object: str, job: BulkJob, writes: Sequence[Write]) -> dict[str, Outcome]:
+    column = writes[0].match[0]
+    keys = {w.match[1].casefold(): w.key for w in writes}
+    found: dict[str, Outcome] = {}
+    for row in _rows(client.job_results(job.id, "successfulResults")):
+        key = keys[row[column].casefold()]
+        status = Status.CREATED if row["sf__Created"] == "true" else Status.UPDATED
+        found[key] = Outcome(key, status, RemoteRef(object, row["sf__Id"]))
+    if job.failed:
+        for row in _rows(client.job_results(job.id, "failedResults")):
+            key = keys[row[column].casefold()]
+            found[key] = problem_outcome(key, problem_of_cell(row["sf__Error"]))
+    return found | {w.key: _not_reached(w, job) for w in writes if w.key not in found}
+
+
+def _not_reached(write: Write, job: BulkJob) -> Outcome:
+    """Rows in neither list are the unprocessed ones: they come again."""
+    reason = f"bulk job {job.id} ended as {job.state} before this row: {job.error or 'no reason given'}"
+    return Outcome(write.key, Status.RETRY, reason=reason, code="UNPROCESSED")
+
+
+def _rows(text: str) -> Iterator[Mapping[str, str]]:
+    """The rows of a result; cells may hold quotes and line ends, so the text is not cut into lines first."""
+    return csv.DictReader(io.StringIO(text, newline=""))

@@ -1,0 +1,243 @@
+"""simple-salesforce, with its edges covered.
+
+It makes the calls; this module contains what it gets wrong (vendor sheet §12):
+- it never renews a session it was given: `Client.call` logs in again once and replays once;
+- it sets no time-outs and retries without bound only with a log-in of its own: it gets the host's session, and a token;
+- it insists on https: a simulator on loopback is reached through an adapter that takes the `s` off;
+- it decodes results as Latin-1 and fails on the empty answer to a deletion: those two calls are made here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from simple_salesforce import Salesforce
+from simple_salesforce.util import call_salesforce
+
+from syncline.errors import AuthError
+from syncline.sdk import Context
+from syncline.sdk.http import request_id_of
+from syncline_salesforce.config import SalesforceConfig
+from syncline_salesforce.errors import SessionExpiredError, translated
+from syncline_salesforce.login import fetch_token
+from syncline_salesforce.payloads import BulkJob, QueryPage, Token
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """The calls of one connection. Every method raises our errors only."""
+
+    def __init__(self, config: SalesforceConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._lock = threading.Lock()
+        self._session: _Session | None = None
+        self._last = threading.local()
+        context.http.session.hooks["response"].append(self._note)
+
+    # What the answers say beside their bodies
+
+    def _note(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        self._last.response = response
+
+    def server_time(self) -> datetime:
+        """The Date of this thread's last answer, else our clock."""
+        response = getattr(self._last, "response", None)
+        text = response.headers.get("Date") if response is not None else None
+        try:
+            return parsedate_to_datetime(text).astimezone(UTC) if text else self._context.clock()
+        except ValueError:
+            return self._context.clock()
+
+    def request_id(self) -> str | None:
+        response = getattr(self._last, "response", None)
+        return request_id_of(response) if response is not None else None
+
+    def usage(self) -> str | None:
+        """`used/allowed` calls of the rolling day, as the last answer said."""
+        usage = self._current().salesforce.api_usage.get("api-usage")
+        return f"{usage.used}/{usage.total}" if usage else None
+
+    # Sessions
+
+    @property
+    def token(self) -> Token:
+        return self._current().token
+
+    def _current(self) -> _Session:
+        with self._lock:
+            if self._session is None:
+                self._session = self._log_in()
+            return self._session
+
+    def _renewed(self, expired: _Session) -> _Session:
+        """A session newer than `expired`: whoever comes second finds the one that the first has fetched."""
+        with self._lock:
+            if self._session is expired:
+                self._session = None
+                self._session = self._log_in()
+            elif self._session is None:
+                self._session = self._log_in()
+            return self._session
+
+    def _log_in(self) -> _Session:
+        token = fetch_token(self._config, self._context)
+        _allow_loopback(self._context.http.session, token.instance_url, where=self._context.connection)
+        return _Session(
+            token,
+            Salesforce(
+                session_id=token.access_token,
+                instance_url=token.instance_url,
+                session=self._context.http.session,
+                version=self._config.api_version,
+                object_pairs_hook=None,
+            ),
+        )
+
+    def call(self, what: str, work: Callable[[Salesforce], T]) -> T:
+        """The result of `work`. On an expired session it is done once more with a new one: nothing was processed."""
+        where = f"{self._context.connection}: {what}"
+        session = self._current()
+        try:
+            with translated(where, self.request_id):
+                return work(session.salesforce)
+        except SessionExpiredError:
+            session = self._renewed(session)
+        try:
+            with translated(where, self.request_id):
+                return work(session.salesforce)
+        except SessionExpiredError as error:
+            message = f"{error.message}, although the session is new. May this user use the API?"
+            raise AuthError(message, where=where, request_id=error.request_id) from error
+
+    # REST
+
+    def rest(self, method: str, path: str, body: Any = None, **arguments: Any) -> Any:
+        """The parsed answer, None for an empty one. `path` is relative to the version, already quoted."""
+        if body is not None:
+            arguments["data"] = body
+        return self.call(f"{method} {path}", lambda s: s.restful(path, method=method, **arguments))
+
+    def query(self, soql: str, *, deleted: bool = False) -> QueryPage:
+        """The first page of a query."""
+        answer = self.call("query", lambda s: s.query(soql, include_deleted=deleted))
+        with translated(f"{self._context.connection}: query", self.request_id):
+            return QueryPage.model_validate(answer)
+
+    def query_more(self, url: str) -> QueryPage:
+        """The page at `next_url`. CursorExpiredError when the position is gone."""
+        answer = self.call("query", lambda s: s.query_more(url, identifier_is_url=True))
+        with translated(f"{self._context.connection}: query", self.request_id):
+            return QueryPage.model_validate(answer)
+
+    def query_all(self, soql: str) -> list[dict[str, Any]]:
+        """Every record of a query that is known to be small."""
+        page = self.query(soql)
+        records = list(page.records)
+        while not page.done and page.next_url:
+            page = self.query_more(page.next_url)
+            records.extend(page.records)
+        return records
+
+    def tooling(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """A call of the Tooling API."""
+        return self.call(f"{method} tooling/{path}", lambda s: s.toolingexecute(path, method, dict(body)))
+
+    # Bulk 2.0
+
+    def create_job(self, object: str, operation: str, key_field: str | None) -> BulkJob:
+        """An open ingest job."""
+        return self._job(
+            object, lambda client: client.create_job(operation, external_id_field=key_field), f"create {object} job"
+        )
+
+    def upload(self, object: str, job: str, data: str) -> None:
+        """The rows of a job, once."""
+        self.call(f"upload {object} job", lambda s: _bulk(s, object).upload_job_data(job, data))
+
+    def close_job(self, object: str, job: str) -> BulkJob:
+        """Say that everything is uploaded; the vendor begins."""
+        return self._job(object, lambda client: client.close_job(job), f"close {object} job")
+
+    def look_at_job(self, object: str, job: str) -> BulkJob:
+        """How far the job is."""
+        return self._job(object, lambda client: client.get_job(job, False), f"look at {object} job")
+
+    def _job(self, object: str, work: Callable[[Any], Any], what: str) -> BulkJob:
+        answer = self.call(what, lambda s: work(_bulk(s, object)))
+        with translated(f"{self._context.connection}: {what}", self.request_id):
+            return BulkJob.model_validate(answer)
+
+    def job_results(self, job: str, which: str) -> str:
+        """The CSV of `successfulResults`, `failedResults` or `unprocessedrecords`."""
+        content = self._job_call("GET", job, f"/{which}", {"Accept": "text/csv"}).content
+        return content.decode("utf-8")
+
+    def delete_job(self, job: str) -> None:
+        """Take the job and its results away; they would stay for seven days."""
+        self._job_call("DELETE", job, "", {})
+
+    def _job_call(self, method: str, job: str, rest: str, headers: Mapping[str, str]) -> requests.Response:
+        def work(salesforce: Salesforce) -> requests.Response:
+            url = f"{salesforce.bulk2_url}ingest/{job}{rest}"
+            return call_salesforce(url, method, salesforce.session, {**salesforce.headers, **headers})
+
+        return self.call(f"{method} job{rest}", work)
+
+
+class _Session:
+    """A token and the library object that uses it."""
+
+    def __init__(self, token: Token, salesforce: Salesforce) -> None:
+        self.token = token
+        self.salesforce = salesforce
+
+
+def _bulk(salesforce: Salesforce, object: str) -> Any:
+    """The library's Bulk 2.0 calls without its own waiting and real clock."""
+    return getattr(salesforce.bulk2, object)._client  # noqa: SLF001  # its public methods sleep
+
+
+def _allow_loopback(session: requests.Session, instance_url: str, *, where: str) -> None:
+    """Let https://127.0.0.1:port of the library reach http://127.0.0.1:port; plain http elsewhere is refused."""
+    parts = urlsplit(instance_url)
+    if parts.scheme == "https":
+        return
+    if not _is_loopback(parts.hostname or ""):
+        raise AuthError(f"the instance address {instance_url} is not https; no token is sent there", where=where)
+    prefix = f"https://{parts.netloc}/"
+    if prefix not in session.adapters:
+        session.mount(prefix, _LoopbackAdapter(session.get_adapter(instance_url)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _LoopbackAdapter(BaseAdapter):
+    """Takes the `s` off https and hands on to the host's adapter, so that its pace and its counters hold."""
+
+    def __init__(self, inner: BaseAdapter) -> None:
+        super().__init__()
+        self._inner: Final = inner
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
+        request.url = "http" + (request.url or "").removeprefix("https")
+        return self._inner.send(request, *arguments, **named)
+
+    def close(self) -> None:
+        """Nothing of its own to close."""

@@ -1,0 +1,534 @@
+"""What may stand in connectors.yaml. Every description is also the editor's tooltip and part of the messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from syncline.config._messages import Misplaced
+from syncline.errors import did_you_mean
+from syncline.model.duration import parse_duration
+
+__all__ = [
+    "TASK_TEXTS",
+    "ActionConfig",
+    "Budget",
+    "Classify",
+    "ClassifyRules",
+    "Config",
+    "ConnectionConfig",
+    "CreateIf",
+    "FieldMapping",
+    "Guard",
+    "Identity",
+    "Origin",
+    "ScoreConfig",
+    "SyncConfig",
+    "TaskConfig",
+    "When",
+    "WriteWhen",
+]
+
+TASK_TEXTS: Final = ("alert_it", "alert_en")
+"""The task texts that are shipped."""
+
+_WORD: Final = r"[^\W\d][\w-]*"
+_OWN_ATTRIBUTES: Final = ("email", "key", "last_event", "last_event_at")
+"""What `person.` knows beside the profile; nobody can write these."""
+
+
+# Values
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_WORD, text):
+        raise ValueError("not a name; use letters, digits, _ and -, and start with a letter")
+    return text
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a duration such as 15m, 24h or 30d")  # noqa: TRY004  # pydantic collects ValueErrors
+    if (found := parse_duration(value)) <= timedelta(0):
+        raise ValueError("must be longer than nothing, such as 15m, 24h or 30d")
+    return found
+
+
+def _not_a_truth(value: Any) -> Any:
+    """Pydantic takes true for 1; here it is a mistake."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true/false")  # noqa: TRY004  # pydantic collects ValueErrors
+    return value
+
+
+def _scalar(value: Any) -> str | int | bool | Decimal | None:
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, str | int | Decimal | None):
+        return value
+    raise ValueError("must be text, a number, or true/false")
+
+
+_DURATION_SCHEMA: Final = {
+    "type": "string",
+    "pattern": r"^\s*([0-9]+(\.[0-9]+)?\s*[smhdwSMHDW]\s*)+$",
+    "examples": ["15m", "24h", "30d", "2w"],
+}
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, Field(min_length=1)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_not_a_truth)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_not_a_truth)]
+Number = Annotated[Decimal, BeforeValidator(_not_a_truth), WithJsonSchema({"type": "number"})]
+Scalar = Annotated[
+    str | int | bool | Decimal | None,
+    BeforeValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
+]
+
+
+class _Model(BaseModel):
+    """Unknown keys are refused, nothing can be changed afterwards, and inputs never appear in an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+# Where a field comes from
+
+_ORIGIN: Final = re.compile(rf"(?:(?=score)|(?!.*\..*\.))(score|segment|person)\.({_WORD})(?:\.(band|reason))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from: `score.interesse.band` is Origin("score", "interesse", "band")."""
+
+    room: Literal["score", "segment", "person"]
+    name: str
+    part: Literal["value", "band", "reason"] = "value"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The origin a text means; None when it is none."""
+        found = _ORIGIN.fullmatch(text)
+        return cls(cast(Any, found[1]), found[2], cast(Any, found[3]) or "value") if found else None
+
+    def __str__(self) -> str:
+        return ".".join((self.room, self.name, *(() if self.part == "value" else (self.part,))))
+
+
+_ORIGINS: Final = "score.NAME, score.NAME.band, score.NAME.reason, segment.NAME or person.ATTRIBUTE"
+
+
+def _origin(value: Any) -> Origin:
+    if isinstance(value, Origin):
+        return value
+    found = Origin.parse(value) if isinstance(value, str) else None
+    if found is not None:
+        return found
+    room, name, part = [*str(value).split("."), "", "", ""][:3]
+    if part and name and room in ("score", "segment", "person"):
+        known = did_you_mean(part, ["band", "reason"]) if room == "score" else f"a {room} has no parts"
+        raise ValueError(f"unknown part; {known}")
+    raise ValueError(f"must say where the value comes from: {_ORIGINS}")
+
+
+def _attribute(value: str) -> str:
+    room, _, name = value.partition(".")
+    if room != "person" or not re.fullmatch(_WORD, name):
+        raise ValueError("must be person.ATTRIBUTE, the attribute that takes the CRM's value")
+    if name in _OWN_ATTRIBUTES:
+        raise ValueError(f"cannot be read from a CRM: {', '.join(_OWN_ATTRIBUTES)} are ours; choose another attribute")
+    return value
+
+
+OriginText = Annotated[
+    Origin,
+    BeforeValidator(_origin),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(score\.[^.]+(\.(band|reason))?|segment\.[^.]+|person\.[^.]+)$",
+            "examples": ["score.interesse", "score.interesse.band", "segment.lead_caldo", "person.email"],
+        }
+    ),
+]
+AttributeText = Annotated[
+    str,
+    AfterValidator(_attribute),
+    WithJsonSchema({"type": "string", "pattern": r"^person\.[^.]+$", "examples": ["person.stage"]}),
+]
+
+
+# Connections, classification, identity, scores
+
+
+class ConnectionConfig(_Model):
+    """A configured use of a plugin. `settings` are as written (with `${NAME}`); the plugin's own model checks them."""
+
+    name: str
+    plugin: Text = Field(description="the kind of connector, such as mailchimp or salesforce")
+    settings: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+
+
+def _connections(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _connection(name, entry) for name, entry in value.items()}
+
+
+def _connection(name: str, entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    plugin = {"plugin": entry["plugin"]} if "plugin" in entry else {}
+    return {"name": name, "settings": {key: value for key, value in entry.items() if key != "plugin"}, **plugin}
+
+
+Globs = tuple[Text, ...]
+_Table = Mapping[str, Globs]
+
+
+class ClassifyRules(_Model):
+    """Which pages, forms and files mean what: each value with its URL patterns (`*` is anything) or vendor ids."""
+
+    page_type: _Table = Field(default={}, description="page type → URL patterns, such as pricing: ['*/pricing*']")
+    form_type: _Table = Field(default={}, description="form type → URL patterns or the vendor's form ids")
+    content_type: _Table = Field(default={}, description="content type → URL patterns of downloads")
+    video: Globs = Field(default=(), description="URL patterns of videos")
+    clicks_count_as: tuple[Literal["page_visit", "content_download", "video_view"], ...] = Field(
+        default=(), description="which facts an e-mail click on such a URL also states"
+    )
+
+
+class Classify(ClassifyRules):
+    """The general tables, and those of single connections."""
+
+    connections: Mapping[str, ClassifyRules] = Field(
+        default={}, description="connection → the same tables; a table given there replaces the general one"
+    )
+
+    def of(self, connection: str) -> ClassifyRules:
+        """The tables that hold for one connection."""
+        own = self.connections.get(connection)
+        tables = {name: getattr(self, name) for name in ClassifyRules.model_fields}
+        if own is not None:
+            tables |= {name: getattr(own, name) for name in own.model_fields_set}
+        return ClassifyRules.model_construct(**tables)
+
+
+class Identity(_Model):
+    """Which identifiers say nothing about who somebody is."""
+
+    blocked: Mapping[str, Globs] = Field(
+        default={"email": ("noreply@*", "no-reply@*")},
+        description="namespace → patterns of identifiers that belong to nobody",
+    )
+    max_emails: Positive = Field(default=5, description="more addresses than this are never joined into one person")
+
+
+def _model_ref(value: Any) -> Any:
+    if isinstance(value, str | Mapping) and value:
+        return value
+    raise ValueError("must be a model's name, a path to its YAML file, or the model itself (a mapping)")
+
+
+ModelRef = Annotated[
+    str | Mapping[str, Any], BeforeValidator(_model_ref), WithJsonSchema({"type": ["string", "object"]})
+]
+
+
+class ScoreConfig(_Model):
+    """A score and the model that computes it."""
+
+    model: ModelRef = Field(
+        description="a shipped model's name, a name from `models`, a path to a YAML file, or the model itself"
+    )
+
+
+# Actions
+
+
+class When(_Model):
+    """The transition an action follows: into or out of a segment, or a band of a score."""
+
+    enters: Text | None = Field(default=None, description="a segment, or SCORE.BAND")
+    leaves: Text | None = Field(default=None, description="a segment, or SCORE.BAND")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.enters is None) == (self.leaves is None):
+            raise ValueError("give either 'enters' or 'leaves': a segment, or SCORE.BAND")
+        return self
+
+    @property
+    def transition(self) -> Literal["enters", "leaves"]:
+        return "leaves" if self.enters is None else "enters"
+
+    @property
+    def subject(self) -> str:
+        """The segment, or SCORE.BAND."""
+        return self.enters or self.leaves or ""
+
+    @property
+    def rule(self) -> str:
+        """`segment:lead_caldo` or `band:interesse.caldo`, the name under which a person's standing is kept."""
+        return f"band:{self.subject}" if "." in self.subject else f"segment:{self.subject}"
+
+    @property
+    def score(self) -> str | None:
+        """The score whose band this is about."""
+        return self.subject.partition(".")[0] if "." in self.subject else None
+
+
+class TaskConfig(_Model):
+    """A task for a sales person."""
+
+    to: Text = Field(description="the connection whose CRM gets the task")
+    text: Literal["alert_it", "alert_en"] | None = Field(
+        default=None, description="a shipped text; subject and body override its parts"
+    )
+    subject: Text | None = Field(default=None, description="what the task is called; {name} and others are filled in")
+    body: str | None = Field(default=None, description="what stands in the task; {name} and others are filled in")
+    due: Duration = Field(
+        default=timedelta(hours=24),
+        description="how long after the transition it is due",
+        json_schema_extra={"default": "24h"},
+    )
+    priority: Literal["from_score", "low", "normal", "high", "urgent"] = Field(
+        default="normal", description="how urgent; from_score: the higher the score, the more urgent"
+    )
+    score: Text | None = Field(default=None, description="the score that is told, and that sets the priority")
+    owner: Text | None = Field(default=None, description="the CRM's user id; without it the CRM decides")
+
+    @model_validator(mode="after")
+    def _has_words(self) -> Self:
+        if self.text is None and self.subject is None:
+            raise ValueError(f"has no words; give 'subject', or 'text' with one of: {', '.join(TASK_TEXTS)}")
+        return self
+
+
+_LATER: Final = "this kind of action does not exist yet; there is: task"
+
+
+class ActionConfig(_Model):
+    """What follows from a transition."""
+
+    unknown_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("alert", "digest", "field", "list"), _LATER)
+
+    name: Text | None = Field(default=None, description="what it is called; else made from `when` and `to`")
+    when: When = Field(description="the transition it follows: {enters: SEGMENT} or {leaves: SCORE.BAND}")
+    task: TaskConfig = Field(description="the task to create: {to: CONNECTION, text: alert_it, …}")
+
+    @property
+    def label(self) -> str:
+        """Its name, given or derived: `enters_lead_caldo_crm`. Part of every task's key, so it must stay the same."""
+        return self.name or f"{self.when.transition}_{self.when.subject}_{self.task.to}"
+
+
+# Syncs
+
+
+class WriteWhen(_Model):
+    """What makes a score's new value worth a call."""
+
+    moves: Annotated[Number, Field(gt=0)] | None = Field(default=None, description="it has moved by this much")
+    or_: Literal["band"] | None = Field(default=None, alias="or", description="or its band has changed")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.moves is None and self.or_ is None:
+            raise ValueError("says nothing; write {moves: 5}, {or: band} or both")
+        return self
+
+
+_BY_OWNER: Final[list[dict[str, Any]]] = [
+    {
+        "properties": {"owner": {"const": "ours"}, "policy": False, "to": False},
+        "required": ["from"],
+    },
+    {
+        "properties": {
+            "owner": {"const": "theirs"},
+            "policy": False,
+            "from": False,
+            "default": False,
+            "write_when": False,
+        },
+        "required": ["to"],
+    },
+    {"properties": {"owner": {"const": "shared"}, "to": False}, "required": ["from", "policy"]},
+]
+
+
+class FieldMapping(_Model):
+    """A CRM field: where its value comes from or goes to, and who owns it."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": _BY_OWNER})  # type: ignore[dict-item]
+
+    owner: Literal["ours", "theirs", "shared"] = Field(
+        description="ours (we write), theirs (we only read) or shared (with a policy)"
+    )
+    origin: OriginText | None = Field(default=None, alias="from", description=f"what we write: {_ORIGINS}")
+    to: AttributeText | None = Field(default=None, description="where what we read goes: person.ATTRIBUTE")
+    policy: Literal["newest", "only_if_empty", "human_wins", "ask"] | None = Field(
+        default=None, description="who wins when both sides changed a shared field"
+    )
+    default: Scalar = Field(default=None, description="written when we know no value")
+    write_when: WriteWhen | None = Field(default=None, description="keeps small moves of a score from costing calls")
+
+    @property
+    def attribute(self) -> str | None:
+        """The person attribute that takes the CRM's value, for fields that are theirs."""
+        return None if self.to is None else self.to.partition(".")[2]
+
+    @model_validator(mode="after")
+    def _fits_its_owner(self) -> Self:
+        if self.owner == "theirs":
+            return self._as_theirs()
+        if self.to is not None:
+            raise Misplaced(("to",), f"only goes with owner: theirs; a field that is {self.owner} has 'from'")
+        if self.origin is None:
+            raise ValueError(f"owner: {self.owner} needs 'from': {_ORIGINS}")
+        if self.owner == "ours" and self.policy is not None:
+            raise Misplaced(("policy",), "only goes with owner: shared; what is ours, we always write")
+        if self.owner == "shared" and self.policy is None:
+            raise ValueError("owner: shared needs 'policy': newest, only_if_empty, human_wins or ask")
+        if self.write_when is not None and (self.origin.room, self.origin.part) != ("score", "value"):
+            raise Misplaced(("write_when",), "only goes with the number of a score, from: score.NAME")
+        return self
+
+    def _as_theirs(self) -> Self:
+        for key, value in (("from", self.origin), ("policy", self.policy), ("write_when", self.write_when)):
+            if value is not None:
+                raise Misplaced((key,), "does not go with owner: theirs, which we only read; it has 'to' only")
+        if self.default is not None:
+            raise Misplaced(("default",), "does not go with owner: theirs, which we only read; it has 'to' only")
+        if self.to is None:
+            raise ValueError("owner: theirs needs 'to': person.ATTRIBUTE")
+        return self
+
+
+class CreateIf(_Model):
+    """Who is worth a new record."""
+
+    score: Text = Field(description="the score that decides")
+    at_least: Number = Field(description="the lowest value that is created")
+
+
+class Guard(_Model):
+    """The most one run may do before it stops and asks; null: no limit."""
+
+    creates: Count | None = Field(default=5000, description="new records")
+    clears: Count | None = Field(default=100, description="fields that held a value and would be emptied")
+    deletes: Count | None = Field(default=0, description="removed records")
+    tasks: Count | None = Field(default=1000, description="new tasks")
+
+
+class Budget(_Model):
+    """What a sync may cost."""
+
+    calls_per_day: Positive = Field(description="calls to the vendor, in 24 hours")
+
+
+class SyncConfig(_Model):
+    """What is written to one object of one CRM, and read back."""
+
+    name: Name = Field(description="what the sync is called")
+    to: Text = Field(description="the connection that is written to")
+    object: Text = Field(description="the CRM's object, such as Lead")
+    also: tuple[Text, ...] = Field(default=(), description="more objects: people found there are written there")
+    match: Text = Field(description="the CRM field that holds our key, such as Syncline_Key__c")
+    when_missing: Literal["create", "skip"] = Field(default="skip", description="what to do with people the CRM lacks")
+    create_if: CreateIf | None = Field(default=None, description="create only people this warm")
+    every: Duration | None = Field(default=None, description="how often it runs when the scheduler runs it")
+    fields: Mapping[Text, FieldMapping] = Field(default={}, description="CRM field → {from or to, owner, …}")
+    segments: Mapping[str, Text] = Field(default={}, description="our segment → the CRM's campaign, list or tag")
+    guard: Guard = Field(default=Guard(), description="the most one run may do before it stops and asks")
+    budget: Budget | None = Field(default=None, description="what it may cost")
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Where people may be found; the first is where missing ones are created."""
+        return (self.object, *self.also)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.fields and not self.segments:
+            raise ValueError("writes nothing; give 'fields', 'segments' or both")
+        if self.create_if is not None and self.when_missing == "skip":
+            raise Misplaced(("create_if",), "has no effect; add when_missing: create")
+        if len({name.casefold() for name in self.objects}) < len(self.objects):
+            raise Misplaced(("also",), "names an object twice; 'object' itself need not be there")
+        return self
+
+
+# The whole
+
+
+def _version(value: Any) -> Any:
+    if isinstance(value, bool) or value not in (1, "1"):
+        raise ValueError("this syncline reads version 1; write version: 1")
+    return 1
+
+
+_STORES: Final = ("sqlite:///", "postgresql+psycopg://")
+
+
+def _store(value: str) -> str:
+    if not value.startswith(_STORES):
+        raise ValueError(
+            "must be the address of a database: sqlite:///FOLDER/FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
+        )
+    return value
+
+
+class Config(_Model):
+    """connectors.yaml."""
+
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        description="the version of this file's format, 1"
+    )
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        default="sqlite:///.syncline/state.db",
+        repr=False,
+        description="the state database: sqlite:///FILE or postgresql+psycopg://…; may contain ${NAME}",
+    )
+    raw_retention: Duration = Field(
+        default=timedelta(days=30),
+        description="how long raw records are kept for replay",
+        json_schema_extra={"default": "30d"},
+    )
+    connections: Annotated[Mapping[Name, ConnectionConfig], BeforeValidator(_connections)] = Field(
+        description="name → {plugin: KIND, and the plugin's own settings}"
+    )
+    classify: Classify = Field(default=Classify(), description="which page is the pricing page, and the like")
+    identity: Identity = Field(default=Identity(), description="which identifiers say nothing about who somebody is")
+    models: Mapping[Name, Text] = Field(default={}, description="name → path of a scoring model's YAML file")
+    scores: Mapping[Name, ScoreConfig] = Field(default={}, description="name → {model: …}")
+    segments: Mapping[Name, Any] = Field(default={}, description="name → predicate: {all: […]}, {any: […]}, {not: …}")
+    actions: tuple[ActionConfig, ...] = Field(default=(), description="what follows from a transition")
+    syncs: tuple[SyncConfig, ...] = Field(default=(), description="what is written where")
+
+    def task_score(self, action: ActionConfig) -> str | None:
+        """The score an action tells of: its own, that of its band, or the only one there is."""
+        alone = next(iter(self.scores)) if len(self.scores) == 1 else None
+        return action.task.score or action.when.score or alone
