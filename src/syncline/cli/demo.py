@@ -47,7 +47,7 @@ def print_summary(console: Console, result: Report) -> None:
     console.print(_summary(result))
     console.print(
         Text(
-            "Next: `syncline plan` (nothing is left to do), `syncline explain ADDRESS`, `syncline conflicts`; see README"
+            "Next: `syncline plan` (nothing is left), `syncline explain ADDRESS`, `syncline conflicts`; see README.md"
         )
     )
 

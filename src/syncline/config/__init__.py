@@ -1,7 +1,7 @@
 """connectors.yaml → validated models, with messages that name file, line and key."""
 
 from syncline.config.document import Document
-from syncline.config.load import KindInfo, Loaded, Rooms, load, load_all, read, settings
+from syncline.config.load import KindInfo, Loaded, ParsesModels, Rooms, load, load_all, read, settings
 from syncline.config.models import (
     ActionConfig,
     Budget,
@@ -36,6 +36,7 @@ __all__ = [
     "KindInfo",
     "Loaded",
     "Origin",
+    "ParsesModels",
     "Rooms",
     "ScoreConfig",
     "SyncConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel
 
@@ -20,27 +20,31 @@ from syncline.config._checks import (
 from syncline.config._messages import unknown
 from syncline.config._yaml import Mistake, Parsed, Path_, SyntaxProblem, parse
 from syncline.config.document import Document, merged
-from syncline.config.models import Config
+from syncline.config.models import OWN_SETTINGS, Config
 from syncline.errors import ConfigError, Problem
 
-__all__ = ["KindInfo", "Loaded", "Rooms", "load", "load_all", "read", "settings"]
+__all__ = ["KindInfo", "Loaded", "ParsesModels", "Rooms", "load", "load_all", "read", "settings"]
 
 _MODEL_SUFFIXES: Final = (".yaml", ".yml")
 
 
+class ParsesModels(Protocol):
+    def __call__(self, data: Mapping[str, Any], *, name: str) -> Any:
+        """The model that plain data says; ConfigError with problems whose paths begin at that data."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What the caller lends us, so that models and segments are checked in the same go.
+    """What the caller lends us, so that models, segments and texts are checked in the same go.
 
-    `preset` gives the shipped model of a name in `presets`; `parse_model` and `parse_segments` turn plain data into
-    what their rooms work with, or raise ConfigError with problems whose paths begin at that data; `bands` names the
-    bands of a parsed model. `parse_segments` also gets the parsed models by score. `check_template` says what is wrong
-    with the words of a task, or None.
+    `preset` gives the data of the shipped model of a name in `presets`; `bands` names the bands of a parsed model.
+    `parse_segments` gets the plain segments and the parsed models by score, and raises like `parse_model`.
+    `check_template` says what is wrong with the words of a task, or None.
     """
 
     presets: Collection[str]
-    preset: Callable[[str], Any]
-    parse_model: Callable[[Mapping[str, Any]], Any]
+    preset: Callable[[str], Mapping[str, Any]]
+    parse_model: ParsesModels
     bands: Callable[[Any], Collection[str]]
     parse_segments: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
     check_template: Callable[[str], str | None]
@@ -109,7 +113,7 @@ def settings(document: Document, connection: str, kind: KindInfo, *, allow_liter
     return document.validate(
         kind.config_model,
         ("connections", connection),
-        omit=("plugin",),
+        omit=OWN_SETTINGS,
         allow_literal_secrets=allow_literal_secrets,
     )
 
@@ -161,10 +165,12 @@ class _Loading:
         for name in connections:
             path: Path_ = ("connections", name)
             plugin = self.document.at((*path, "plugin"))
+            if self.document.at((*path, "simulated")) is True:
+                continue  # the simulator brings its own
             if not isinstance(plugin, str) or plugin not in self._kinds:
                 continue  # reported by the cross checks
             model = self._kinds[plugin].config_model
-            value, problems = self.document.check(model, path, omit=("plugin",), allow_literal_secrets=self._literals)
+            value, problems = self.document.check(model, path, omit=OWN_SETTINGS, allow_literal_secrets=self._literals)
             self._note(problems)
             if value is not None:
                 found[name] = value
@@ -172,48 +178,48 @@ class _Loading:
 
     def models(self, rooms: Rooms) -> dict[str, Any]:
         """The model of every score, parsed; and the bands that the file names are theirs."""
-        parsed = {}
-        for name in names(self.document, "scores"):
-            path = ("scores", name, "model")
-            reference, _ = self.document.resolve(path)
-            model = self._model(path, reference, rooms) if isinstance(reference, str | Mapping) and reference else None
-            if model is not None:
-                parsed[name] = model
+        found = {name: self._model(name, rooms) for name in names(self.document, "scores")}
+        parsed = {name: model for name, model in found.items() if model is not None}
         bands = {name: list(rooms.bands(model)) for name, model in parsed.items()}
         self._note(band_problems(self.document, bands))
         self._note(template_problems(self.document, rooms.check_template))
         return parsed
 
     def segments(self, rooms: Rooms, models: Mapping[str, Any]) -> Any:
-        """The segments, parsed."""
+        """The segments, parsed. Left alone while a model is broken: they would be blamed for it."""
         data, _ = self.document.resolve(("segments",))
-        if not isinstance(data, Mapping | None):
-            return None  # reported by the structure
+        if not isinstance(data, Mapping | None) or set(models) < set(names(self.document, "scores")):
+            return None
         try:
             return rooms.parse_segments(data or {}, models)
         except ConfigError as error:
             self._note(self.document.within(error, ("segments",)))
         return None
 
-    def _model(self, path: Path_, reference: str | Mapping[str, Any], rooms: Rooms) -> Any:
+    def _model(self, score: str, rooms: Rooms) -> Any:
+        """The model of one score: written there, under a name in `models`, shipped, or in a file."""
+        path: Path_ = ("scores", score, "model")
+        reference, _ = self.document.resolve(path)
+        if not isinstance(reference, str | Mapping) or not reference:
+            return None  # reported by the structure
         if isinstance(reference, Mapping):
-            return self._parsed(self.document, path, reference, rooms)
-        named = self.document.at(("models", reference))
+            return self._parsed(self.document, path, reference, score, rooms)
+        named, _ = self.document.resolve(("models", reference))
         if isinstance(named, str):
-            return self._from_file(("models", reference), named, rooms)
+            return self._from_file(("models", reference), named, reference, rooms)
         if reference in rooms.presets:
-            return rooms.preset(reference)
+            return rooms.parse_model(rooms.preset(reference), name=reference)
         if reference.endswith(_MODEL_SUFFIXES):
-            return self._from_file(path, reference, rooms)
+            return self._from_file(path, reference, score, rooms)
         known = {*rooms.presets, *names(self.document, "models")}
         self._note([Problem(path, f"{unknown('model', reference, known)}; or give the path of a .yaml file")])
         return None
 
-    def _from_file(self, path: Path_, name: str, rooms: Rooms) -> Any:
+    def _from_file(self, path: Path_, name: str, model: str, rooms: Rooms) -> Any:
         """The model in a file, whose path is relative to connectors.yaml."""
         where = self.document.path.parent / name
         if not where.is_file():
-            self._note([Problem(path, f"there is no file {name!r} beside this one")])
+            self._note([Problem(path, "there is no such file; its path is relative to this file's folder")])
             return None
         if where not in self._files:
             self._files[where] = _open(where, self._env)
@@ -221,11 +227,11 @@ class _Loading:
         file = self._files[where]
         data, problems = file.resolve()
         self.found += [(file, problem) for problem in problems]
-        return None if file.mistakes or problems else self._parsed(file, (), data, rooms)
+        return None if file.mistakes or problems else self._parsed(file, (), data, model, rooms)
 
-    def _parsed(self, file: Document, path: Path_, data: Mapping[str, Any], rooms: Rooms) -> Any:
+    def _parsed(self, file: Document, path: Path_, data: Mapping[str, Any], name: str, rooms: Rooms) -> Any:
         try:
-            return rooms.parse_model(data)
+            return rooms.parse_model(data, name=name)
         except ConfigError as error:
             self.found += [(file, problem) for problem in file.within(error, path)]
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,9 +21,11 @@ from pydantic import (
 
 from syncline.config._messages import Misplaced
 from syncline.errors import did_you_mean
+from syncline.model import Origin
 from syncline.model.duration import parse_duration
 
 __all__ = [
+    "OWN_SETTINGS",
     "TASK_TEXTS",
     "ActionConfig",
     "Budget",
@@ -37,6 +39,7 @@ __all__ = [
     "Identity",
     "Origin",
     "ScoreConfig",
+    "Simulation",
     "SyncConfig",
     "TaskConfig",
     "When",
@@ -115,25 +118,8 @@ class _Model(BaseModel):
 
 # Where a field comes from
 
-_ORIGIN: Final = re.compile(rf"(?:(?=score)|(?!.*\..*\.))(score|segment|person)\.({_WORD})(?:\.(band|reason))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value comes from: `score.interesse.band` is Origin("score", "interesse", "band")."""
-
-    room: Literal["score", "segment", "person"]
-    name: str
-    part: Literal["value", "band", "reason"] = "value"
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """The origin a text means; None when it is none."""
-        found = _ORIGIN.fullmatch(text)
-        return cls(cast(Any, found[1]), found[2], cast(Any, found[3]) or "value") if found else None
-
-    def __str__(self) -> str:
-        return ".".join((self.room, self.name, *(() if self.part == "value" else (self.part,))))
+_ORIGIN: Final = re.compile(rf"(score|segment|person)\.({_WORD})(?:\.({_WORD}))?")
+_PARTS: Final = ("band", "reason")
 
 
 _ORIGINS: Final = "score.NAME, score.NAME.band, score.NAME.reason, segment.NAME or person.ATTRIBUTE"
@@ -147,7 +133,7 @@ def _origin(value: Any) -> Origin:
         return found
     room, name, part = [*str(value).split("."), "", "", ""][:3]
     if part and name and room in ("score", "segment", "person"):
-        known = did_you_mean(part, ["band", "reason"]) if room == "score" else f"a {room} has no parts"
+        known = did_you_mean(part, _PARTS) if room == "score" else f"a {room} has no parts"
         raise ValueError(f"unknown part; {known}")
     raise ValueError(f"must say where the value comes from: {_ORIGINS}")
 
@@ -187,7 +173,12 @@ class ConnectionConfig(_Model):
 
     name: str
     plugin: Text = Field(description="the kind of connector, such as mailchimp or salesforce")
+    simulated: bool = Field(default=False, description="true: the plugin's simulator stands in for the vendor")
     settings: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+
+
+OWN_SETTINGS: Final = ("plugin", "simulated")
+"""What stands in a connection beside the plugin's own settings."""
 
 
 def _connections(value: Any) -> Any:
@@ -199,8 +190,8 @@ def _connections(value: Any) -> Any:
 def _connection(name: str, entry: Any) -> Any:
     if not isinstance(entry, Mapping):
         return entry
-    plugin = {"plugin": entry["plugin"]} if "plugin" in entry else {}
-    return {"name": name, "settings": {key: value for key, value in entry.items() if key != "plugin"}, **plugin}
+    ours = {key: entry[key] for key in OWN_SETTINGS if key in entry}
+    return {"name": name, "settings": {key: value for key, value in entry.items() if key not in ours}, **ours}
 
 
 Globs = tuple[Text, ...]
@@ -501,12 +492,20 @@ def _store(value: str) -> str:
     return value
 
 
+class Simulation(_Model):
+    """The world that simulated connections share."""
+
+    people: Positive = Field(default=1000, description="how many people the vendors know")
+    seed: Count = Field(default=1, description="another seed, other people")
+    clock: AwareDatetime = Field(
+        default=datetime(2026, 6, 1, 8, tzinfo=UTC), description="the simulated present, for vendors and scores alike"
+    )
+
+
 class Config(_Model):
     """connectors.yaml."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
-        description="the version of this file's format, 1"
-    )
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="the version of this format, 1")
     store: Annotated[str, AfterValidator(_store)] = Field(
         default="sqlite:///.syncline/state.db",
         repr=False,
@@ -520,6 +519,7 @@ class Config(_Model):
     connections: Annotated[Mapping[Name, ConnectionConfig], BeforeValidator(_connections)] = Field(
         description="name → {plugin: KIND, and the plugin's own settings}"
     )
+    simulation: Simulation = Field(default=Simulation(), description="the world of connections that are simulated")
     classify: Classify = Field(default=Classify(), description="which page is the pricing page, and the like")
     identity: Identity = Field(default=Identity(), description="which identifiers say nothing about who somebody is")
     models: Mapping[Name, Text] = Field(default={}, description="name → path of a scoring model's YAML file")

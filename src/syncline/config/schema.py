@@ -51,6 +51,7 @@ def _definitions(kind: str, model: type[BaseModel]) -> Schema:
     schema = _walk(schema, _from_environment)
     inner = {f"{kind}.{name}": definition for name, definition in schema.pop("$defs", {}).items()}
     schema.setdefault("properties", {})["plugin"] = {"const": kind, "description": "the kind of connector"}
+    schema["properties"]["simulated"] = {"type": "boolean", "description": "the plugin's simulator stands in"}
     return {kind: schema, **inner}
 
 

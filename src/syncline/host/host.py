@@ -15,7 +15,7 @@ from syncline.errors import ConfigError
 from syncline.host.lease import hold
 from syncline.host.plugins import Plugins
 from syncline.host.simulation import Simulation
-from syncline.host.wiring import action_rules, classifiers, identity_rules, kinds, rooms, targets, template_problems
+from syncline.host.wiring import action_rules, classifiers, identity_rules, kinds, rooms, targets
 from syncline.model import Account
 from syncline.scoring.program import Program
 from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares, Sink, Source
@@ -99,8 +99,6 @@ class Host:
         wanted = {str(entry.get("plugin")) for entry in entries if isinstance(entry, Mapping)}
         plugins = Plugins.load(wanted)
         loaded = load_all(path, env=env, kinds=kinds(plugins), rooms=rooms(), only=only)
-        if problems := template_problems(loaded.config):
-            raise loaded.document.error(problems)
         return cls(loaded, plugins, folder=path.parent, **options)
 
     def __enter__(self) -> Self:

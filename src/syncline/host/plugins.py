@@ -256,5 +256,3 @@ def _missing_of_source(connector: type[Source[Any]]) -> Iterable[str]:
 def _missing_of_sink(connector: type[Sink[Any]]) -> Iterable[str]:
     if not isinstance(getattr(connector, "limits", None), Limits):
         yield "`limits` is not set"
-    if "create_tasks" in capabilities(connector) and not hasattr(connector, "task_fields"):
-        yield "`task_fields` does not say which fields `create_tasks` needs (an empty list will do)"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from syncline.actions.tasks import TaskText, check_template, text
 from syncline.config import ActionConfig, Config, FieldMapping, KindInfo, Rooms, SyncConfig
-from syncline.errors import ConfigError, Problem
+from syncline.errors import ConfigError
 from syncline.events.classify import Classifier, ClassifyRules
 from syncline.host.plugins import Plugins
 from syncline.model import Limits
 from syncline.people import IdentityRules
 from syncline.scoring import presets
-from syncline.scoring.model import Model, parse_model
+from syncline.scoring.model import parse_model
 from syncline.sdk import Sink, Source, capabilities
 from syncline.segments import parse_segments
 from syncline.sync.plan import ActionRule
 from syncline.sync.target import FieldMap, Guard, Target
 
-__all__ = ["action_rules", "classifiers", "identity_rules", "kinds", "rooms", "targets", "template_problems"]
+__all__ = ["action_rules", "classifiers", "identity_rules", "kinds", "rooms", "targets"]
 
 
 def kinds(plugins: Plugins) -> dict[str, KindInfo]:
@@ -41,15 +41,12 @@ def rooms() -> Rooms:
     """The parsers of the pure rooms, for the configuration to check models and segments with."""
     return Rooms(
         presets=presets.names(),
-        preset=_preset,
-        parse_model=lambda data: parse_model(data, name=str(data.get("model", "model"))),
+        preset=presets.preset,
+        parse_model=parse_model,
         bands=lambda model: [band.name for band in model.bands],
         parse_segments=parse_segments,
+        check_template=check_template,
     )
-
-
-def _preset(name: str) -> Model:
-    return parse_model(presets.preset(name), name=name)
 
 
 def classifiers(config: Config) -> dict[str, Classifier]:
@@ -151,13 +148,3 @@ def _words(action: ActionConfig) -> TaskText:
     task = action.task
     shipped = text(task.text) if task.text else TaskText("en", "", "", "")
     return TaskText(shipped.language, task.subject or shipped.subject, task.body or shipped.body, shipped.nothing)
-
-
-def template_problems(config: Config) -> Sequence[Problem]:
-    """Placeholders in task texts that mean nothing, each at its place in the file."""
-    return [
-        Problem(("actions", number, "task", part), problem)
-        for number, action in enumerate(config.actions)
-        for part in ("subject", "body")
-        if (problem := check_template(getattr(action.task, part) or "")) is not None
-    ]

@@ -84,7 +84,7 @@ PROFILE_ATTRIBUTES: Final[tuple[str, ...]] = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identifier:
-    """A name a person goes by in one namespace: `email`, or `<vendor>:<scope>` such as `mailchimp:3f2a`."""
+    """A name a person goes by in one namespace: `email`, or `<vendor>:<scope>` such as `shop:3f2a`."""
 
     namespace: str
     value: str

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from syncline.model import Identifier
 from syncline.people.identifiers import EMAIL, IdentityRules
 
 __all__ = ["Directory", "Merge", "Standing", "contested"]
+
+Name = tuple[str, str]
+"""The namespace and the value of an identifier: a plain pair, which hashes much faster than an Identifier."""
 
 _FIRST_NEW: Final = 1 << 62  # people who are not stored yet number from here, so that they come after all who are
 
@@ -40,35 +42,35 @@ class Directory:
     def __init__(
         self,
         rules: IdentityRules,
-        owners: Mapping[Identifier, tuple[int, int]] | None = None,
+        owners: Mapping[Name, tuple[int, int]] | None = None,
         standings: Mapping[int, Standing] | None = None,
     ) -> None:
         self._rules = rules
-        self._owners = {identifier: owner for identifier, (owner, _) in (owners or {}).items()}
-        self._first = {identifier: first for identifier, (_, first) in (owners or {}).items()}
+        self._owners = {name: owner for name, (owner, _) in (owners or {}).items()}
+        self._first = {name: first for name, (_, first) in (owners or {}).items()}
         self._standings = dict(standings or {})
         self._merged: dict[int, int] = {}
         self._next = _FIRST_NEW
-        self._touched: dict[Identifier, None] = {}
+        self._touched: dict[Name, None] = {}
         self.counts: Counter[str] = Counter()
 
-    def resolve(self, identifiers: Sequence[Identifier], at_us: int) -> int:
+    def resolve(self, names: Sequence[Name], at_us: int) -> int:
         """The person an event belongs to: the owner of its strongest identifier, which is its first.
 
         The others are linked to that person where that is safe, and people who turn out to be one are merged.
         """
-        person = self.owner(identifiers[0])
+        person = self.owner(names[0])
         if person is None:
-            person = self._create(identifiers[0])
-        for other in identifiers[1:]:
-            person = self._join(person, identifiers[0], other)
-        for identifier in identifiers:
-            self._seen(identifier, at_us)
+            person = self._create(names[0])
+        for other in names[1:]:
+            person = self._join(person, names[0], other)
+        for name in names:
+            self._seen(name, at_us)
         return person
 
-    def owner(self, identifier: Identifier) -> int | None:
+    def owner(self, name: Name) -> int | None:
         """Whose it is, followed to the survivor of merges."""
-        found = self._owners.get(identifier)
+        found = self._owners.get(name)
         return found if found is None or not self._merged else self.survivor(found)
 
     def survivor(self, person: int) -> int:
@@ -85,42 +87,42 @@ class Directory:
         """Stored people who turned out to be somebody else, each with the last survivor."""
         return [Merge(person, self.survivor(person)) for person in sorted(self._merged) if person < _FIRST_NEW]
 
-    def links(self) -> list[tuple[Identifier, int, int]]:
+    def links(self) -> list[tuple[str, str, int, int]]:
         """Identifiers that are new or were named earlier than we knew: owner, and time of the first event."""
-        return [(i, self.survivor(self._owners[i]), self._first[i]) for i in self._touched]
+        return [(*name, self.survivor(self._owners[name]), self._first[name]) for name in self._touched]
 
-    def _seen(self, identifier: Identifier, at_us: int) -> None:
-        first = self._first.get(identifier)
-        if identifier in self._owners and (first is None or at_us < first):
-            self._first[identifier] = at_us
-            self._touched[identifier] = None
+    def _seen(self, name: Name, at_us: int) -> None:
+        first = self._first.get(name)
+        if name in self._owners and (first is None or at_us < first):
+            self._first[name] = at_us
+            self._touched[name] = None
 
-    def _create(self, identifier: Identifier) -> int:
+    def _create(self, name: Name) -> int:
         person = self._next
         self._next += 1
-        self._owners[identifier] = person
-        self._standings[person] = Standing(Counter({identifier.namespace: 1}))
+        self._owners[name] = person
+        self._standings[person] = Standing(Counter({name[0]: 1}))
         return person
 
-    def _join(self, person: int, strongest: Identifier, other: Identifier) -> int:
+    def _join(self, person: int, strongest: Name, other: Name) -> int:
         owner = self.owner(other)
         if owner == person:
             return person
         if owner is None:
             return self._link(person, other)
-        alias = strongest.namespace == EMAIL == other.namespace  # the event itself says that both are one person's
+        alias = strongest[0] == EMAIL == other[0]  # the event itself says that both are one person's
         if refusal := self._refusal(person, owner, alias=alias):
             self.counts[refusal] += 1
             return person
         return self._merge(person, owner)
 
-    def _link(self, person: int, other: Identifier) -> int:
+    def _link(self, person: int, other: Name) -> int:
         held = self._standing(person).identifiers
-        if held[other.namespace] >= self._rules.limit(other.namespace):
-            self.counts[_too_many(other.namespace)] += 1
+        if held[other[0]] >= self._rules.limit(other[0]):
+            self.counts[_too_many(other[0])] += 1
             return person
         self._owners[other] = person
-        held[other.namespace] += 1
+        held[other[0]] += 1
         return person
 
     def _refusal(self, one: int, two: int, *, alias: bool) -> str | None:
@@ -152,11 +154,11 @@ def _too_many(namespace: str) -> str:
     return "too_many_emails" if namespace == EMAIL else "too_many_identifiers"
 
 
-def contested(events: Iterable[Sequence[Identifier]], owners: Mapping[Identifier, tuple[int, int]]) -> set[int]:
+def contested(events: Iterable[Sequence[Name]], owners: Mapping[Name, tuple[int, int]]) -> set[int]:
     """The stored people whose standing `Directory` may need: owners in events that are not all one person's."""
     needed: set[int] = set()
-    for identifiers in events:
-        found = {owners[i][0] if i in owners else None for i in identifiers}
+    for names in events:
+        found = {owners[i][0] if i in owners else None for i in names}
         if len(found) > 1:
             needed.update(person for person in found if person is not None)
     return needed

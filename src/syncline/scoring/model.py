@@ -168,6 +168,8 @@ def _groups(reading: Reading, top: Mapping[str, Any]) -> dict[str, int]:
         cap = _scaled(reading, data, "cap", path)
         if cap is None and "cap" not in data:
             reading.wrong(path, "a group has a cap, such as {cap: 50}")
+        if cap is not None and cap < 0:
+            reading.wrong((*path, "cap"), f"the cap of a group is 0 or more, not {data['cap']}")
         found[name] = cap or 0
     return found
 

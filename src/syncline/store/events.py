@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from syncline.store.batches import batches, insert_new
+from syncline.store.batches import batches
+from syncline.store.bulk import Lookup, Many
 from syncline.store.schema import event, stale, suppressed
 
 __all__ = [
@@ -72,15 +73,15 @@ class Window(NamedTuple):
 
 
 _COLUMNS: Final = EventRow._fields
+_KNOWN: Final = (Lookup(select(event.c.id), event.c.id), Lookup(select(suppressed.c.id), suppressed.c.id))
+_APPEND: Final = Many(lambda insert: insert(event), _COLUMNS)
+_APPEND_SUPPRESSED: Final = Many(lambda insert: insert(suppressed), _COLUMNS)
+_MARK_STALE: Final = Many(lambda insert: insert(stale).on_conflict_do_nothing(), ["person_id"])
 
 
-def known(connection: Connection, ids: Iterable[bytes]) -> set[bytes]:
+def known(connection: Connection, ids: Collection[bytes]) -> set[bytes]:
     """Which of these events are stored, repeats included."""
-    found: set[bytes] = set()
-    for batch in batches(ids):
-        for table in (event, suppressed):
-            found.update(map(bytes, connection.scalars(select(table.c.id).where(table.c.id.in_(batch)))))
-    return found
+    return {id_ for lookup in _KNOWN for (id_,) in lookup.rows(connection, ids)}
 
 
 def fetch(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, StoredEvent]:
@@ -112,8 +113,7 @@ def of_person(connection: Connection, person_id: int) -> list[EventRow]:
 
 def append(connection: Connection, rows: Sequence[EventRow], *, kept: bool = True) -> None:
     """Store new events; those that repeat another visit with `kept` False."""
-    if rows:
-        connection.execute(insert(event if kept else suppressed), [row._asdict() for row in rows])
+    (_APPEND if kept else _APPEND_SUPPRESSED).run(connection, rows)
 
 
 def remove(connection: Connection, ids: Collection[bytes]) -> None:
@@ -151,7 +151,7 @@ def move_to_people(connection: Connection, moves: Sequence[tuple[int, int]]) -> 
 
 def mark_stale(connection: Connection, people: Iterable[int]) -> None:
     """These people are to be scored again."""
-    insert_new(connection, stale, [{"person_id": person} for person in sorted(people)])
+    _MARK_STALE.run(connection, ((person,) for person in sorted(people)))
 
 
 def _move(connection: Connection, ids: Collection[bytes], source: Table, target: Table) -> None:

@@ -9,11 +9,11 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncline.model import RawRecord, from_microseconds
-from syncline.store.batches import batches
+from syncline.store.bulk import Lookup, Many
 from syncline.store.schema import RAW_DONE, RAW_NEW, RAW_QUARANTINED, cursor, raw
 
 __all__ = [
@@ -62,6 +62,15 @@ class Quarantined:
     received_at: datetime
 
 
+_IDS: Final = Lookup(select(raw.c.digest, raw.c.id), raw.c.digest)
+_KEEP: Final = Many(
+    lambda insert: insert(raw).on_conflict_do_nothing(),
+    ["digest", "connection", "stream", "key", "payload", "received_us", "run_id", "status"],
+)
+_DONE: Final = Many(
+    lambda _: update(raw).where(raw.c.id == bindparam("row_id")).values(status=bindparam("done"), reason=null()),
+    ["done", "row_id"],
+)
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -85,23 +94,17 @@ def keep(
     """Store what was never seen before; returns just that, in order."""
     if not parcels:
         return []
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(raw).on_conflict_do_nothing().returning(raw.c.digest, raw.c.id)
-    rows = [
-        {
-            "digest": parcel.digest,
-            "connection": connection_name,
-            "stream": parcel.record.stream,
-            "key": _storable(parcel.record.key),
-            "payload": parcel.payload,
-            "received_us": at_us,
-            "run_id": run_id,
-            "status": RAW_NEW,
-        }
-        for parcel in parcels
-    ]
-    ids = {bytes(digest): row_id for digest, row_id in connection.execute(statement, rows)}
-    return [InboxRow(ids[p.digest], p.record, at_us) for p in parcels if p.digest in ids]
+    seen = {digest for digest, _ in _IDS.rows(connection, [parcel.digest for parcel in parcels])}
+    new = [parcel for parcel in parcels if parcel.digest not in seen]
+    _KEEP.run(
+        connection,
+        (
+            (p.digest, connection_name, p.record.stream, _storable(p.record.key), p.payload, at_us, run_id, RAW_NEW)
+            for p in new
+        ),
+    )
+    ids = dict(_IDS.rows(connection, [parcel.digest for parcel in new]))
+    return [InboxRow(ids[parcel.digest], parcel.record, at_us) for parcel in new]
 
 
 def waiting(connection: Connection, connection_name: str, limit: int) -> list[InboxRow]:
@@ -127,8 +130,7 @@ def fetch(
 
 def finish(connection: Connection, done: Sequence[int], refused: Mapping[int, str]) -> None:
     """Record what became of each: used, or quarantined with a reason."""
-    for batch in batches(done):
-        connection.execute(update(raw).where(raw.c.id.in_(batch)).values(status=RAW_DONE, reason=None))
+    _DONE.run(connection, ((RAW_DONE, row_id) for row_id in done))
     if refused:
         statement = update(raw).where(raw.c.id == bindparam("row_id"))
         connection.execute(

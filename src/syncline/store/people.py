@@ -7,12 +7,25 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from syncline.model import Identifier
 from syncline.store import schema
-from syncline.store.batches import batches
+from syncline.store.bulk import Insert, Lookup, Many
 
 __all__ = [
     "add_identifiers",
@@ -26,7 +39,8 @@ __all__ = [
     "set_attributes",
 ]
 
-_Insert = sqlite.Insert | postgresql.Insert
+Name = tuple[str, str]
+"""The namespace and the value of an identifier."""
 
 _IDENTITY_LOCK: Final = 0x73796E63  # "sync": any number that no other program on that database takes
 
@@ -42,40 +56,31 @@ def serialize(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_IDENTITY_LOCK)))
 
 
-def owners(connection: Connection, identifiers: Iterable[Identifier]) -> dict[Identifier, tuple[int, int]]:
-    """Identifier → person, and time of the first event that named it; those that are known."""
+def owners(connection: Connection, names: Iterable[Name]) -> dict[Name, tuple[int, int]]:
+    """Namespace and value → person, and time of the first event that named it; those that are known."""
     spaces: dict[str, set[str]] = {}
-    for identifier in identifiers:
-        spaces.setdefault(identifier.namespace, set()).add(identifier.value)
-    table = schema.identifier
-    found: dict[Identifier, tuple[int, int]] = {}
-    for namespace, values in spaces.items():
-        for batch in batches(values):
-            wanted = (table.c.namespace == namespace, table.c.value.in_(batch))
-            rows = connection.execute(select(table.c.value, table.c.person_id, table.c.first_us).where(*wanted))
-            found.update({Identifier(namespace, value): (person, first) for value, person, first in rows})
-    return found
+    for namespace, value in names:
+        spaces.setdefault(namespace, set()).add(value)
+    return {
+        (namespace, value): (person, first)
+        for namespace, values in spaces.items()
+        for value, person, first in _OWNERS.rows(connection, values, namespace)
+    }
 
 
 def identifier_counts(connection: Connection, people: Collection[int]) -> dict[int, Counter[str]]:
     """Person → how many identifiers of each namespace."""
-    table = schema.identifier
     found: dict[int, Counter[str]] = {}
-    for batch in batches(people):
-        statement = select(table.c.person_id, table.c.namespace, func.count()).where(table.c.person_id.in_(batch))
-        for person, namespace, count in connection.execute(statement.group_by(table.c.person_id, table.c.namespace)):
-            found.setdefault(person, Counter())[namespace] = count
+    for person, namespace in _NAMESPACES.rows(connection, people):
+        found.setdefault(person, Counter())[namespace] += 1
     return found
 
 
 def link_connections(connection: Connection, people: Collection[int]) -> dict[int, set[str]]:
     """Person → the connections on which the person is a CRM record."""
-    table = schema.link
     found: dict[int, set[str]] = {}
-    for batch in batches(people):
-        rows = connection.execute(select(table.c.person_id, table.c.connection).where(table.c.person_id.in_(batch)))
-        for person, name in rows:
-            found.setdefault(person, set()).add(name)
+    for person, name in _LINKS.rows(connection, people):
+        found.setdefault(person, set()).add(name)
     return found
 
 
@@ -88,30 +93,15 @@ def add_people(connection: Connection, count: int, at_us: int, new_key: Callable
     return sorted(added.scalars())
 
 
-def add_identifiers(connection: Connection, links: Iterable[tuple[Identifier, int, int]]) -> None:
-    """Identifiers with their person and the time of the first event that named them; the earlier time stays."""
-    rows = [
-        {"namespace": identifier.namespace, "value": identifier.value, "person_id": person, "first_us": first}
-        for identifier, person, first in links
-    ]
-    if rows:
-        table = schema.identifier
-        statement = _insert(connection, table)
-        earlier = statement.excluded.first_us < table.c.first_us
-        statement = statement.on_conflict_do_update(
-            index_elements=["namespace", "value"], set_={"first_us": statement.excluded.first_us}, where=earlier
-        )
-        connection.execute(statement, rows)
+def add_identifiers(connection: Connection, links: Iterable[tuple[str, str, int, int]]) -> None:
+    """Each is namespace, value, person, time of the first event that named it; of two times the earlier stays."""
+    _ADD_IDENTIFIERS.run(connection, links)
 
 
 def set_attributes(connection: Connection, statements: Iterable[tuple[int, str, int, bytes, str]]) -> None:
     """Each is person, name, time, event id, value. The newest wins, the greater event id when they are of one time."""
-    rows = [
-        {"person_id": person, "name": name, "at_us": at, "event_id": event_id, "value": value}
-        for person, name, at, event_id, value in statements
-    ]
-    if rows:
-        connection.execute(_newer_wins(_insert(connection, schema.attribute)), rows)
+    rows = ((person, name, value, at, event_id) for person, name, at, event_id, value in statements)
+    _SET_ATTRIBUTES.run(connection, rows)
 
 
 def merge(connection: Connection, merges: Sequence[tuple[int, int]]) -> None:
@@ -186,12 +176,39 @@ def _move_where_free(connection: Connection, table: Table, pairs: Sequence[Mappi
     connection.execute(delete(table).where(mine), pairs)
 
 
-def _newer_wins(statement: _Insert) -> _Insert:
+def _earlier_wins(statement: Insert) -> Insert:
+    new = statement.excluded
+    earlier = new.first_us < schema.identifier.c.first_us
+    return statement.on_conflict_do_update(
+        index_elements=["namespace", "value"], set_={"first_us": new.first_us}, where=earlier
+    )
+
+
+def _newer_wins(statement: Insert) -> Insert:
     table, new = schema.attribute, statement.excluded
     newer = tuple_(new.at_us, new.event_id) >= tuple_(table.c.at_us, table.c.event_id)
     changes = {"value": new.value, "at_us": new.at_us, "event_id": new.event_id}
     return statement.on_conflict_do_update(index_elements=["person_id", "name"], set_=changes, where=newer)
 
 
-def _insert(connection: Connection, table: Table) -> _Insert:
+def _insert(connection: Connection, table: Table) -> Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+_OWNERS: Final = Lookup(
+    select(schema.identifier.c.value, schema.identifier.c.person_id, schema.identifier.c.first_us).where(
+        schema.identifier.c.namespace == bindparam("namespace", type_=Text)
+    ),
+    schema.identifier.c.value,
+    ["namespace"],
+)
+_NAMESPACES: Final = Lookup(
+    select(schema.identifier.c.person_id, schema.identifier.c.namespace), schema.identifier.c.person_id
+)
+_LINKS: Final = Lookup(select(schema.link.c.person_id, schema.link.c.connection), schema.link.c.person_id)
+_ADD_IDENTIFIERS: Final = Many(
+    lambda insert: _earlier_wins(insert(schema.identifier)), ["namespace", "value", "person_id", "first_us"]
+)
+_SET_ATTRIBUTES: Final = Many(
+    lambda insert: _newer_wins(insert(schema.attribute)), ["person_id", "name", "value", "at_us", "event_id"]
+)

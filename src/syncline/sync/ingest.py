@@ -186,8 +186,11 @@ class Ingest:
         self, connection: Connection, new: Sequence[_Fact], result: Settled
     ) -> tuple[list[int], dict[int, int]]:
         """The person of each event, and the stored people who were merged into others."""
-        directory = self._directory(connection, [fact.event.identifiers for fact in new])
-        found = [directory.resolve(fact.event.identifiers, microseconds(fact.event.occurred_at)) for fact in new]
+        names = [[(i.namespace, i.value) for i in fact.event.identifiers] for fact in new]
+        directory = self._directory(connection, names)
+        found = [
+            directory.resolve(own, microseconds(fact.event.occurred_at)) for own, fact in zip(names, new, strict=True)
+        ]
         fresh = directory.new_people()
         ids = dict(
             zip(
@@ -199,15 +202,17 @@ class Ingest:
         merged = dict(directory.merges())
         register.merge(connection, list(merged.items()))
         log.move_to_people(connection, list(merged.items()))
-        links = ((identifier, ids.get(person, person), first) for identifier, person, first in directory.links())
-        register.add_identifiers(connection, links)
+        links = directory.links()
+        register.add_identifiers(
+            connection, ((*name, ids.get(person, person), first) for *name, person, first in links)
+        )
         result.identity.update(directory.counts)
         result.identity["new"] += len(fresh)
         survivors = [directory.survivor(person) for person in found]
         return [ids.get(person, person) for person in survivors], merged
 
-    def _directory(self, connection: Connection, named: Sequence[Sequence[Any]]) -> Directory:
-        owners = register.owners(connection, {identifier for identifiers in named for identifier in identifiers})
+    def _directory(self, connection: Connection, named: Sequence[Sequence[tuple[str, str]]]) -> Directory:
+        owners = register.owners(connection, (name for names in named for name in names))
         people = contested(named, owners)
         counts = register.identifier_counts(connection, people)
         links = register.link_connections(connection, people)

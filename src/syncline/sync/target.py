@@ -146,7 +146,7 @@ def _check_object(target: Target, object_name: str, fields: Mapping[str, Field],
 def _unfit(mapped: FieldMap, fields: Mapping[str, Field], *, main: bool) -> str | None:
     described = fields.get(mapped.name)
     if described is None:
-        if mapped.policy != "ours" and not main:
+        if (mapped.policy != "ours" or mapped.origin is None) and not main:
             return None  # a lead's own field that contacts do not have: nothing to do there
         return f"the CRM has no such field; {did_you_mean(mapped.name, fields)}"
     if mapped.origin is None:

@@ -149,15 +149,12 @@ class Bare(Source):  # type: ignore[type-arg]
 class BareSink(Sink):  # type: ignore[type-arg]
     kind = "bare"
 
-    def create_tasks(self, tasks):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
-
 
 @pytest.mark.parametrize(
     ("connector", "said"),
     [
         (Bare, ["`kind` is 'Bare Thing'", "`config_model`", "`check`", "`normalize`", "has `read`", "`streams`"]),
-        (BareSink, ["`config_model`", "`changes`", "`describe`", "`upsert`", "`limits`", "`task_fields`"]),
+        (BareSink, ["`config_model`", "`changes`", "`describe`", "`upsert`", "`limits`"]),
     ],
     ids=["source", "sink"],
 )

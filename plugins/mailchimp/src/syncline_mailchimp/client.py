@@ -62,8 +62,7 @@ class MailchimpClient:
     def root(self) -> tuple[Root, datetime | None]:
         """Who we are, and the vendor's clock. With its slash: `/3.0` alone redirects to plain http."""
         response = self._get("/", {})
-        date = response.headers.get("Date")
-        return self._parse(Root, response, "/"), parsedate_to_datetime(date) if date else None
+        return self._parse(Root, response, "/"), _clock(response)
 
     def reports(self, audiences: Collection[str], sent_since: datetime) -> Iterator[Report]:
         """The totals of every campaign sent to these audiences since then, and of all their automations' e-mails.
@@ -209,3 +208,12 @@ class MailchimpClient:
 
     def _where(self, path: str) -> str:
         return f"{self._http.connection}: GET {path}"
+
+
+def _clock(response: requests.Response) -> datetime | None:
+    """The vendor's own time, if the answer tells it in full."""
+    try:
+        moment = parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

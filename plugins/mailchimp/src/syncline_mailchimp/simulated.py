@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from syncline.testing.population import SimulatedPerson, population
 
@@ -80,11 +80,27 @@ class Campaign:
     recipients: list[str] = field(default_factory=list)
     acts: dict[str, list[Act]] = field(default_factory=dict)
     left: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What was worked out from the above; emptied by every change."""
+
+    @property
+    def openers(self) -> list[str]:
+        """Who opened it, in the order of the recipients."""
+        if "openers" not in self.kept:
+            self.kept["openers"] = sorted(w for w, acts in self.acts.items() if any(a.action == "open" for a in acts))
+        openers: list[str] = self.kept["openers"]
+        return openers
 
     def add(self, subscriber: str, act: Act) -> None:
+        self.kept.clear()
         self.acts.setdefault(subscriber, []).append(act)
 
+    def leave(self, subscriber: str, at: datetime, reason: str) -> None:
+        self.kept.clear()
+        self.left[subscriber] = (at, reason)
+
     def forget(self, subscriber: str) -> None:
+        self.kept.clear()
         if subscriber in self.recipients:
             self.recipients.remove(subscriber)
         self.acts.pop(subscriber, None)
@@ -215,7 +231,7 @@ class _Life:
         clicked = self._later(campaign, "click", opened, 5, 60, UNSUBSCRIBE)
         moment = clicked + timedelta(seconds=self._chance.randrange(2, 20))
         reason = self._chance.choice(("no longer interested", "None given", ""))
-        campaign.left[self._who.hash] = (moment, reason)
+        campaign.leave(self._who.hash, moment, reason)
         self._who.status, self._who.reason, self._who.changed = "unsubscribed", reason, moment
 
     def _bounce(self, campaign: Campaign) -> bool:

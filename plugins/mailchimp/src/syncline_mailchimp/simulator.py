@@ -16,7 +16,6 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, TypeVar
 
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 
 from syncline.sdk import SimulatorOptions
@@ -300,7 +299,6 @@ class MailchimpSimulator(VendorSimulator):
 
     def after(self, request: Request, response: Response) -> Response:
         response.headers.setdefault("X-Request-Id", self._uuid())
-        response.headers["Date"] = http_date(self.now())
         return response
 
     def not_found(self, request: Request, error: HTTPException) -> Response:
@@ -454,12 +452,12 @@ class MailchimpSimulator(VendorSimulator):
     def get_open_details(self, request: Request, campaign_id: str) -> Response:
         campaign, since = self._sent(campaign_id), _moment(request, "since")
         _choice(request, "sort_field", "opens_count")
-        openers = [who for who in campaign.recipients if self._opens(campaign, who, since)]
+        openers = [who for who in campaign.openers if since is None or self._opens(campaign, who, since)]
         if "sort_field" in request.args:
             openers.sort(
                 key=lambda who: len(self._opens(campaign, who, since)), reverse=request.args.get("sort_dir") == "DESC"
             )
-        opens = campaign.all("open")
+        totals = self._report(campaign)["opens"]
         return self._listing(
             request,
             "open-details",
@@ -467,8 +465,8 @@ class MailchimpSimulator(VendorSimulator):
             lambda who: self._opener(campaign, who, since),
             "members",
             campaign_id=campaign.id,
-            total_opens=len(opens),
-            total_proxy_excluded_opens=sum(not act.proxy for act in opens),
+            total_opens=totals["opens_total"],
+            total_proxy_excluded_opens=totals["proxy_excluded_opens"],
         )
 
     @_refusing
@@ -623,6 +621,12 @@ class MailchimpSimulator(VendorSimulator):
         }
 
     def _report(self, campaign: Campaign) -> dict[str, Any]:
+        if "report" not in campaign.kept:
+            campaign.kept["report"] = self._totalled(campaign)
+        report: dict[str, Any] = campaign.kept["report"]
+        return report
+
+    def _totalled(self, campaign: Campaign) -> dict[str, Any]:
         opens, clicks, bounces = (campaign.all(action) for action in ("open", "click", "bounce"))
         sent = len(campaign.recipients)
         openers = sum(any(a.action == "open" for a in acts) for acts in campaign.acts.values())
@@ -744,7 +748,7 @@ def _happen(world: World, happening: Mapping[str, Any]) -> None:
         return
     changes: dict[str, Any] = happening.get("changes", {})
     if happening["what"] == "unsubscribe":
-        world.campaigns[happening["campaign"]].left[who] = (at, happening["reason"])
+        world.campaigns[happening["campaign"]].leave(who, at, happening["reason"])
         changes = {"status": "unsubscribed", "reason": happening["reason"]}
     world.subscribers[who] = replace(world.subscribers[who], changed=at, **changes)
 
@@ -812,37 +816,38 @@ def _choice(request: Request, name: str, known: str) -> None:
 
 
 def _selected(request: Request, known: frozenset[str], body: dict[str, Any]) -> Any:
-    wanted, unwanted = (_paths(request, name, known) for name in ("fields", "exclude_fields"))
+    wanted, unwanted = (_asked(request, name, known) for name in ("fields", "exclude_fields"))
     if wanted and unwanted:
         raise _RefusedError(400, "Bad Request", "fields and exclude_fields are mutually exclusive.")
     return _pick(body, wanted) if wanted else _drop(body, unwanted)
 
 
-def _paths(request: Request, name: str, known: frozenset[str]) -> frozenset[tuple[str, ...]]:
-    asked = [part for part in request.args.get(name, "").split(",") if part]
-    for path in asked:
+_Tree = dict[str, Any]
+"""Names → what is asked for below them; an empty tree asks for the whole."""
+
+
+def _asked(request: Request, name: str, known: frozenset[str]) -> _Tree:
+    tree: _Tree = {}
+    for path in filter(None, request.args.get(name, "").split(",")):
         if path not in known:
             raise _RefusedError(400, "Bad Request", f"{name}: {path} is not a field of this resource.")
-    return frozenset(tuple(path.split(".")) for path in asked)
+        branch = tree
+        for part in path.split("."):
+            branch = branch.setdefault(part, {})
+    return tree
 
 
-def _below(paths: frozenset[tuple[str, ...]], key: str) -> frozenset[tuple[str, ...]]:
-    return frozenset(path[1:] for path in paths if path and path[0] == key)
-
-
-def _pick(value: Any, paths: frozenset[tuple[str, ...]]) -> Any:
-    if () in paths:
-        return value
+def _pick(value: Any, tree: _Tree) -> Any:
     if isinstance(value, list):
-        return [_pick(item, paths) for item in value]
-    if not isinstance(value, dict):
+        return [_pick(item, tree) for item in value] if tree else value
+    if not tree or not isinstance(value, dict):
         return value
-    return {key: _pick(item, below) for key, item in value.items() if (below := _below(paths, key))}
+    return {key: _pick(value[key], below) for key, below in tree.items() if key in value}
 
 
-def _drop(value: Any, paths: frozenset[tuple[str, ...]]) -> Any:
+def _drop(value: Any, tree: _Tree) -> Any:
     if isinstance(value, list):
-        return [_drop(item, paths) for item in value]
-    if not isinstance(value, dict) or not paths:
+        return [_drop(item, tree) for item in value] if tree else value
+    if not tree or not isinstance(value, dict):
         return value
-    return {key: _drop(item, _below(paths, key)) for key, item in value.items() if () not in _below(paths, key)}
+    return {key: _drop(item, tree.get(key, {})) for key, item in value.items() if tree.get(key) != {}}

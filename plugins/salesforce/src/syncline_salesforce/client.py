@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
-from simple_salesforce import Salesforce
+from simple_salesforce.api import Salesforce
 from simple_salesforce.util import call_salesforce
 
-from syncline.errors import AuthError
+from syncline.errors import AuthError, RateLimitError
 from syncline.sdk import Context
-from syncline.sdk.http import request_id_of
+from syncline.sdk.http import purpose, request_id_of
 from syncline_salesforce.config import SalesforceConfig
 from syncline_salesforce.errors import SessionExpiredError, translated
 from syncline_salesforce.login import fetch_token
@@ -110,16 +110,29 @@ class Client:
         where = f"{self._context.connection}: {what}"
         session = self._current()
         try:
-            with translated(where, self.request_id):
-                return work(session.salesforce)
+            return self._once(where, session, work)
         except SessionExpiredError:
             session = self._renewed(session)
         try:
-            with translated(where, self.request_id):
-                return work(session.salesforce)
+            return self._once(where, session, work)
         except SessionExpiredError as error:
             message = f"{error.message}, although the session is new. May this user use the API?"
             raise AuthError(message, where=where, request_id=error.request_id) from error
+
+    def _once(self, where: str, session: _Session, work: Callable[[Salesforce], T]) -> T:
+        try:
+            with translated(where, self.request_id):
+                return work(session.salesforce)
+        except RateLimitError as error:
+            # The vendor says it with a 403, which the host's HTTP does not take for a request to slow down.
+            if error.retry_after is not None:
+                self._context.http.slow_down(error.retry_after)
+            raise
+
+    def _read(self, what: str, work: Callable[[Salesforce], T]) -> T:
+        """`call`, counted as a read also where it is a step of a write."""
+        with purpose("read"):
+            return self.call(what, work)
 
     # REST
 
@@ -131,13 +144,13 @@ class Client:
 
     def query(self, soql: str, *, deleted: bool = False) -> QueryPage:
         """The first page of a query."""
-        answer = self.call("query", lambda s: s.query(soql, include_deleted=deleted))
+        answer = self._read("query", lambda s: s.query(soql, include_deleted=deleted))
         with translated(f"{self._context.connection}: query", self.request_id):
             return QueryPage.model_validate(answer)
 
     def query_more(self, url: str) -> QueryPage:
         """The page at `next_url`. CursorExpiredError when the position is gone."""
-        answer = self.call("query", lambda s: s.query_more(url, identifier_is_url=True))
+        answer = self._read("query", lambda s: s.query_more(url, identifier_is_url=True))
         with translated(f"{self._context.connection}: query", self.request_id):
             return QueryPage.model_validate(answer)
 
@@ -172,7 +185,8 @@ class Client:
 
     def look_at_job(self, object: str, job: str) -> BulkJob:
         """How far the job is."""
-        return self._job(object, lambda client: client.get_job(job, False), f"look at {object} job")
+        with purpose("read"):
+            return self._job(object, lambda client: client.get_job(job, False), f"look at {object} job")
 
     def _job(self, object: str, work: Callable[[Any], Any], what: str) -> BulkJob:
         answer = self.call(what, lambda s: work(_bulk(s, object)))
@@ -181,8 +195,9 @@ class Client:
 
     def job_results(self, job: str, which: str) -> str:
         """The CSV of `successfulResults`, `failedResults` or `unprocessedrecords`."""
-        content = self._job_call("GET", job, f"/{which}", {"Accept": "text/csv"}).content
-        return content.decode("utf-8")
+        with purpose("read"):
+            answer = self._job_call("GET", job, f"/{which}", {"Accept": "text/csv"})
+        return answer.content.decode("utf-8")
 
     def delete_job(self, job: str) -> None:
         """Take the job and its results away; they would stay for seven days."""
@@ -206,7 +221,7 @@ class _Session:
 
 def _bulk(salesforce: Salesforce, object: str) -> Any:
     """The library's Bulk 2.0 calls without its own waiting and real clock."""
-    return getattr(salesforce.bulk2, object)._client  # noqa: SLF001  # its public methods sleep
+    return getattr(salesforce.bulk2, object)._client  # its public methods sleep
 
 
 def _allow_loopback(session: requests.Session, instance_url: str, *, where: str) -> None:

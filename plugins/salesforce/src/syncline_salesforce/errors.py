@@ -185,9 +185,9 @@ def problem_of_cell(cell: str) -> SaveProblem:
     match = _CELL.match(cell)
     if match is None:
         code, _, message = cell.partition(":")
-        return SaveProblem(code=code, message=message)
+        return SaveProblem(statusCode=code, message=message)
     names = tuple(n.strip() for n in (match["fields"] or "").split(",") if n.strip())
-    return SaveProblem(code=match["code"], message=match["rest"], fields=names)
+    return SaveProblem(statusCode=match["code"], message=match["rest"], fields=names)
 
 
 def token_error(response: requests.Response, *, where: str) -> ConnectorError:

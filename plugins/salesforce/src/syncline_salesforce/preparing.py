@@ -126,7 +126,7 @@ class Preparation:
     def _permission_set_id(self) -> str:
         """Our permission set, created and assigned to us where needed."""
         name = quoted(self._permission_set)
-        rows = self._client.query_all(f"SELECT Id FROM PermissionSet WHERE Name = {name}")
+        rows = self._client.query_all(f"SELECT Id FROM PermissionSet WHERE Name = {name}")  # noqa: S608  # it is quoted
         if rows:
             id = str(rows[0]["Id"])
         else:

@@ -41,7 +41,7 @@ def _record(object: str, write: Write) -> dict[str, Any]:
 def create_records(
     client: Client, object: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]
 ) -> list[SaveResult]:
-    """Create up to 200 records of one object; one result each, same order. Not safe to repeat without a unique field."""
+    """Create up to 200 records of one object; one result each, same order. To repeat it takes a unique field."""
     body = json_body([{"attributes": {"type": object}, **r} for r in records])
     results = _results(client.rest("POST", "composite/sobjects", body, headers=headers), len(records), "POST")
     _raise_on_drift(results, object)
@@ -83,7 +83,7 @@ def outcome_of(key: str, object: str, result: SaveResult, *, created: bool) -> O
     if result.success:
         was_created = created if result.created is None else result.created
         return Outcome(key, Status.CREATED if was_created else Status.UPDATED, ref)
-    problem = result.errors[0] if result.errors else SaveProblem(code="UNKNOWN", message="no reason was given")
+    problem = result.errors[0] if result.errors else SaveProblem(statusCode="UNKNOWN", message="no reason was given")
     return problem_outcome(key, problem)
 
 

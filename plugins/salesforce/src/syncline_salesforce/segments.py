@@ -32,9 +32,8 @@ class Campaigns:
         wanted = [n for n in names if n not in self._ids]
         if wanted:
             listed = ", ".join(map(quoted, wanted))
-            rows = self._client.query_all(
-                f"SELECT Id, Name FROM Campaign WHERE Name IN ({listed}) ORDER BY CreatedDate, Id"
-            )
+            query = f"SELECT Id, Name FROM Campaign WHERE Name IN ({listed}) ORDER BY CreatedDate, Id"  # noqa: S608  # quoted
+            rows = self._client.query_all(query)
             for row in reversed(rows):
                 self._ids[row["Name"]] = row["Id"]
         return dict(self._ids)
@@ -46,7 +45,7 @@ class Campaigns:
         campaign = self.find([segment]).get(segment)
         if campaign is None:
             raise ConfigError(
-                f"there is no campaign named {segment!r}; `syncline prepare` creates it, or set the name of an existing one"
+                f"there is no campaign named {segment!r}; `syncline prepare` creates it, or name an existing one"
             )
         added = [o for part in _parts(add) for o in self._add(campaign, part)]
         return added + [o for part in _parts(remove) for o in self._remove(campaign, part)]
@@ -59,7 +58,7 @@ class Campaigns:
     def _added(self, member: Member, result: SaveResult) -> Outcome:
         if result.success:
             return outcome_of(member.key, _MEMBER, result, created=True)
-        problem = result.errors[0] if result.errors else SaveProblem(code="UNKNOWN")
+        problem = result.errors[0] if result.errors else SaveProblem(statusCode="UNKNOWN")
         return problem_outcome(member.key, problem, lambda p: _already(member, p))
 
     def _remove(self, campaign: str, members: Sequence[Member]) -> list[Outcome]:
@@ -78,13 +77,9 @@ class Campaigns:
             ids = [quoted(m.ref.id) for m in members if _column(m) == column]
             if ids:
                 conditions.append(f"{column} IN ({', '.join(ids)})")
-        rows = self._client.query_all(
-            f"SELECT Id, LeadId, ContactId FROM CampaignMember WHERE CampaignId = {quoted(campaign)}"
-            f" AND ({' OR '.join(conditions)})"
-        )
-        return {(row["ContactId"] or row["LeadId"])[:15]: row["Id"] for row in rows} | {
-            row["LeadId"][:15]: row["Id"] for row in rows if row["LeadId"]
-        }
+        where = f"CampaignId = {quoted(campaign)} AND ({' OR '.join(conditions)})"
+        rows = self._client.query_all(f"SELECT Id, LeadId, ContactId FROM CampaignMember WHERE {where}")  # noqa: S608  # quoted
+        return {row[column][:15]: row["Id"] for row in rows for column in _COLUMN.values() if row[column]}
 
 
 def _parts(members: Sequence[Member]) -> list[Sequence[Member]]:

@@ -40,7 +40,7 @@ class SalesforceSink(Sink[SalesforceConfig]):
         member_batch=MOST,
         bulk_from=20_000,  # 100 calls of Collections; a job costs bulk_calls
         bulk_batch=_BULK_ROWS,  # a job takes 100 MB of CSV: 2 kB a row
-        bulk_calls=8,  # create, upload, close, two looks, two results, delete
+        bulk_calls=4,  # create, upload, close, delete; the looks and the results are reads
         calls_per_day=None,  # depends on edition and licences: 15,000 (Developer) … see README; `check` reads it
     )
 

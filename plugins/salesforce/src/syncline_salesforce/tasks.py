@@ -53,7 +53,7 @@ def _record(task: TaskWrite, key_field: str, owner: str | None) -> dict[str, Any
 def _outcome(task: TaskWrite, result: SaveResult, key_field: str) -> Outcome:
     if result.success:
         return outcome_of(task.key, "Task", result, created=True)
-    problem = result.errors[0] if result.errors else SaveProblem(code="UNKNOWN")
+    problem = result.errors[0] if result.errors else SaveProblem(statusCode="UNKNOWN")
     return problem_outcome(task.key, problem, lambda p: _already(task, p, key_field))
 
 

@@ -115,7 +115,7 @@ class IngestJobs:
         self._table.save(id)
         counts = entry["counts"] or {"numberRecordsProcessed": 0, "numberRecordsFailed": 0}
         times = {"retries": 0, "totalProcessingTime": 0, "apiActiveProcessingTime": 0, "apexProcessingTime": 0}
-        return entry["job"] | {"jobType": "V2Ingest"} | counts | times
+        return {**entry["job"], "jobType": "V2Ingest", **counts, **times}
 
     def _advance(self, entry: dict[str, Any]) -> None:
         job = entry["job"]
@@ -215,7 +215,7 @@ class QueryJobs:
         entry = self._entry(id)
         order = {"UploadComplete": "InProgress", "InProgress": "JobComplete"}
         entry["job"]["state"] = order.get(entry["job"]["state"], entry["job"]["state"])
-        return entry["job"] | {"jobType": "V2Query", "numberRecordsProcessed": len(entry["rows"])}
+        return {**entry["job"], "jobType": "V2Query", "numberRecordsProcessed": len(entry["rows"])}
 
     def page(self, id: str, locator: str, most: int) -> tuple[str, str, int]:
         """(CSV, locator of the next page or 'null', number of records)."""

@@ -341,12 +341,12 @@ class Org:
             self._refuse_double_assignment(values)
 
     def _refuse_double_assignment(self, values: Mapping[str, Any]) -> None:
-        pair = (values["AssigneeId"], values.get("PermissionSetId"))
+        pair = (values["AssigneeId"], str(values.get("PermissionSetId")))
         for row in self.tables["PermissionSetAssignment"].values():
             if (row["AssigneeId"], row["PermissionSetId"]) == pair:
                 raise SaveError(
                     "DUPLICATE_VALUE",
-                    f"Duplicate PermissionSetAssignment.  Assignee: {pair[0][:15]}; Permission Set: {str(pair[1])[:15]}",
+                    f"Duplicate PermissionSetAssignment.  Assignee: {pair[0][:15]}; Permission Set: {pair[1][:15]}",
                     "AssigneeId",
                     "PermissionSetId",
                 )

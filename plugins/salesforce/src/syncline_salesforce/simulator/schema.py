@@ -34,7 +34,7 @@ PostalCode string:20 cunp
 Country string:80 cunp
 Latitude double:18,15 cunp
 Longitude double:18,15 cunp
-GeocodeAccuracy picklist:40 cunrp = Address|NearAddress|Block|Street|ExtendedZip|Zip|Neighborhood|City|County|State|Unknown
+GeocodeAccuracy picklist:40 cunrp = Address|NearAddress|Block|Street|ExtendedZip|Zip|Neighborhood|City|State|Unknown
 Address address n
 """
 

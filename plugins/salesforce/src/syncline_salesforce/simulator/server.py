@@ -110,7 +110,7 @@ class SalesforceSimulator(VendorSimulator):
         if self._server is not None:
             self._server.RequestHandlerClass = self._handler(self._server.RequestHandlerClass)
 
-    def _handler(self, base: type[Any]) -> type[Any]:
+    def _handler(self, base: Any) -> Any:
         """The request handler with the simulated time in the Date header, which readers of changes go by."""
 
         class Handler(base):  # type: ignore[misc]  # the base's own handler is private to it
@@ -292,7 +292,7 @@ class SalesforceSimulator(VendorSimulator):
         lists: dict[str, list[Any]] = {"actionOverrides": [], "childRelationships": [], "namedLayoutInfos": []}
         lists |= {"recordTypeInfos": [], "supportedScopes": []}
         texts = {"extendsInterfaces": None, "implementedBy": None, "implementsInterfaces": None, "extendedBy": None}
-        rest = {"compactLayoutable": True, "defaultImplementation": None, "listviewable": None}
+        rest: dict[str, Any] = {"compactLayoutable": True, "defaultImplementation": None, "listviewable": None}
         rest |= {"lookupLayoutable": None, "networkScopeFieldName": None, "searchLayoutable": True}
         rest |= {"sobjectDescribeOption": "FULL"}
         return _json(describe_object(object, version) | {"fields": fields} | lists | texts | rest)

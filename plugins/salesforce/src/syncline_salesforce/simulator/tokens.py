@@ -49,9 +49,7 @@ class Tokens:
         if row is None or row["kind"] != "session":
             return False
         row["calls"] += 1
-        if self.calls_per_session is not None and row["calls"] > self.calls_per_session:
-            return False
-        return True
+        return self.calls_per_session is None or row["calls"] <= self.calls_per_session
 
     def expire(self) -> None:
         """End every session; refresh tokens live on."""
