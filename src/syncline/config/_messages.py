@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -43,10 +43,16 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"no {what} is called {name!r}; {did_you_mean(name, names) if names else 'there is none'}"
 
 
-def problems_of(error: ValidationError, model: Any, data: Any) -> list[Problem]:
-    """One Problem for each mistake, with paths from `data`."""
+def problems_of(
+    error: ValidationError, model: Any, data: Any, *, beside: Collection[str] = (), partial: bool = False
+) -> list[Problem]:
+    """One Problem for each mistake, with paths from `data`.
+
+    `beside` are keys that may stand at the top beside those of the model. `partial` data may lack anything.
+    """
     details = error.errors(include_url=False, include_input=False)
-    found = [_Complaint(place(model, detail["loc"]), detail["type"], detail) for detail in details]
+    found = [_Complaint(place(model, detail["loc"]), detail["type"], detail, beside) for detail in details]
+    found = [complaint for complaint in found if not (partial and complaint.kind == "missing")]
     speaking = _one_branch(_without_consequences(found))
     return _joined(Problem(complaint.path, _message(complaint, data)) for complaint in speaking)
 
@@ -58,6 +64,7 @@ class _Complaint:
     where: Place
     kind: str
     detail: ErrorDetails
+    beside: Collection[str]
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -78,9 +85,13 @@ class _Complaint:
         return str(self.where.path[-1]) if self.where.path else ""
 
     @property
-    def known(self) -> Mapping[str, FieldInfo]:
-        """The keys that could stand where this one does."""
+    def fields(self) -> Mapping[str, FieldInfo]:
         return fields_by_key(self.where.owner) if self.where.owner else {}
+
+    @property
+    def known(self) -> list[str]:
+        """The keys that could stand where this one does."""
+        return [*self.fields, *(self.beside if len(self.where.path) == 1 else ())]
 
     @property
     def hint(self) -> str | None:
@@ -188,7 +199,7 @@ def _unknown_key(complaint: _Complaint) -> str:
 
 
 def _missing(complaint: _Complaint) -> str:
-    field = complaint.known.get(complaint.key)
+    field = complaint.fields.get(complaint.key)
     return f"missing: {field.description}" if field and field.description else "missing, but required"
 
 

@@ -111,8 +111,12 @@ class Document:
         omit: Collection[str] = (),
         as_is: Collection[str] = (),
         allow_literal_secrets: bool = False,
+        partial: bool = False,
     ) -> tuple[M | None, list[Problem]]:
-        """Like `validate`, but hands the problems over (paths from the top) instead of raising."""
+        """Like `validate`, but hands the problems over (paths from the top) instead of raising.
+
+        `partial`: something else fills in what is missing, so only what is there is judged.
+        """
         data, problems = self.resolve(path, omit=omit, as_is=as_is)
         problems += self._literal_secrets(model, path, allow_literal_secrets)
         unresolved = {problem.path for problem in problems}
@@ -120,7 +124,7 @@ class Document:
         try:
             value = model.model_validate({} if data is None else data)
         except ValidationError as error:
-            found = problems_of(error, model, data)
+            found = problems_of(error, model, data, beside=omit, partial=partial)
             problems += [p for p in _under(path, found) if p.path not in unresolved]
         return (None if problems else value), problems
 

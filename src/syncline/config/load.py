@@ -165,14 +165,18 @@ class _Loading:
         for name in connections:
             path: Path_ = ("connections", name)
             plugin = self.document.at((*path, "plugin"))
-            if self.document.at((*path, "simulated")) is True:
-                continue  # the simulator brings its own
+            simulated = self.document.at((*path, "simulated")) is True  # the simulator brings its own
             if not isinstance(plugin, str) or plugin not in self._kinds:
                 continue  # reported by the cross checks
-            model = self._kinds[plugin].config_model
-            value, problems = self.document.check(model, path, omit=OWN_SETTINGS, allow_literal_secrets=self._literals)
+            value, problems = self.document.check(
+                self._kinds[plugin].config_model,
+                path,
+                omit=OWN_SETTINGS,
+                allow_literal_secrets=self._literals,
+                partial=simulated,
+            )
             self._note(problems)
-            if value is not None:
+            if value is not None and not simulated:
                 found[name] = value
         return found
 

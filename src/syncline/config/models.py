@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     WithJsonSchema,
     model_validator,
 )
@@ -173,7 +174,7 @@ class ConnectionConfig(_Model):
 
     name: str
     plugin: Text = Field(description="the kind of connector, such as mailchimp or salesforce")
-    simulated: bool = Field(default=False, description="true: the plugin's simulator stands in for the vendor")
+    simulated: StrictBool = Field(default=False, description="true: the plugin's simulator stands in for the vendor")
     settings: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 
 

@@ -52,7 +52,14 @@ def _definitions(kind: str, model: type[BaseModel]) -> Schema:
     inner = {f"{kind}.{name}": definition for name, definition in schema.pop("$defs", {}).items()}
     schema.setdefault("properties", {})["plugin"] = {"const": kind, "description": "the kind of connector"}
     schema["properties"]["simulated"] = {"type": "boolean", "description": "the plugin's simulator stands in"}
-    return {kind: schema, **inner}
+    return {kind: _complete_unless_simulated(schema), **inner}
+
+
+def _complete_unless_simulated(schema: Schema) -> Schema:
+    """A simulator brings the settings that are missing."""
+    required = schema.pop("required", [])
+    simulated = {"properties": {"simulated": {"const": True}}, "required": ["simulated"]}
+    return {**schema, "if": simulated, "else": {"required": required}} if required else schema
 
 
 _NAMED: Final = ("properties", "$defs", "patternProperties")

@@ -71,9 +71,8 @@ class Classifier:
             ("content_download", "content_type", self._content(url)),
             ("video_view", "", self._video(url)),
         )
-        ids = derived_ids(click.id)
         return tuple(
-            Event(ids[type_], type_, click.occurred_at, click.identifiers, _meaning(name, found, url), {}, click.source)
+            _also(click, type_, {"url": url, name: found} if name else {"url": url})
             for type_, name, found in meanings
             if found is not None and type_ in wanted
         )
@@ -87,8 +86,9 @@ def derived_ids(click_id: str) -> dict[DerivedType, str]:
 _Lookup = Callable[[str], str | None]
 
 
-def _meaning(name: str, found: str, url: str) -> dict[str, Any]:
-    return {"url": url, name: found} if name else {"url": url}
+def _also(click: Event, type_: DerivedType, properties: Mapping[str, Any]) -> Event:
+    id_ = event_id("derived", type_, click.id)
+    return Event(id_, type_, click.occurred_at, click.identifiers, properties, {}, click.source)
 
 
 def _with(event: Event, properties: Mapping[str, Any]) -> Event:

@@ -87,9 +87,9 @@ class Directory:
         """Stored people who turned out to be somebody else, each with the last survivor."""
         return [Merge(person, self.survivor(person)) for person in sorted(self._merged) if person < _FIRST_NEW]
 
-    def links(self) -> list[tuple[str, str, int, int]]:
+    def links(self) -> list[tuple[Name, int, int]]:
         """Identifiers that are new or were named earlier than we knew: owner, and time of the first event."""
-        return [(*name, self.survivor(self._owners[name]), self._first[name]) for name in self._touched]
+        return [(name, self.survivor(self._owners[name]), self._first[name]) for name in self._touched]
 
     def _seen(self, name: Name, at_us: int) -> None:
         first = self._first.get(name)

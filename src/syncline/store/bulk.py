@@ -1,7 +1,7 @@
 """Statements that carry a page of rows: written in Core, turned into text once, run with plain tuples.
 
-SQLAlchemy looks at every value of every row on the way to the driver. That is more than half of what an insert costs, and
-here nothing needs it: the values are already what both drivers take.
+SQLAlchemy looks at every value of every row on the way to the driver. That is more than half of what an insert costs,
+and here nothing needs it: the values are already what both drivers take.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Lookup:
             batch = wanted[start : start + _SIZES[-1]]
             size = next(size for size in _SIZES if size >= len(batch))
             filled = (*first, *batch, *batch[-1:] * (size - len(batch)))
-            yield from connection.exec_driver_sql(self._text(connection.dialect.name, size), filled)
+            yield from connection.exec_driver_sql(self._text(connection.dialect.name, size), filled).all()
 
     def _text(self, name: str, size: int) -> str:
         if (name, size) not in self._texts:
@@ -88,6 +88,5 @@ def _compiled(statement: Executable, name: str, columns: Sequence[str]) -> str:
 
 @cache
 def _dialect(name: str) -> Dialect:
-    if name == "sqlite":
-        return sqlite.dialect(paramstyle="qmark")
-    return postgresql.dialect(paramstyle="format")
+    make: Callable[..., Dialect] = sqlite.dialect if name == "sqlite" else postgresql.dialect
+    return make(paramstyle="qmark" if name == "sqlite" else "format")

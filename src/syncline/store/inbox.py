@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, literal, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncline.model import RawRecord, from_microseconds
@@ -62,14 +62,18 @@ class Quarantined:
     received_at: datetime
 
 
-_IDS: Final = Lookup(select(raw.c.digest, raw.c.id), raw.c.digest)
+_SEEN: Final = Lookup(select(raw.c.digest), raw.c.digest)
 _KEEP: Final = Many(
     lambda insert: insert(raw).on_conflict_do_nothing(),
     ["digest", "connection", "stream", "key", "payload", "received_us", "run_id", "status"],
 )
 _DONE: Final = Many(
-    lambda _: update(raw).where(raw.c.id == bindparam("row_id")).values(status=bindparam("done"), reason=null()),
-    ["done", "row_id"],
+    lambda _: (
+        update(raw)
+        .where(raw.c.id.between(bindparam("first"), bindparam("last")))
+        .values(status=bindparam("done"), reason=null())
+    ),
+    ["done", "first", "last"],
 )
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -94,8 +98,9 @@ def keep(
     """Store what was never seen before; returns just that, in order."""
     if not parcels:
         return []
-    seen = {digest for digest, _ in _IDS.rows(connection, [parcel.digest for parcel in parcels])}
+    seen = {digest for (digest,) in _SEEN.rows(connection, [parcel.digest for parcel in parcels])}
     new = [parcel for parcel in parcels if parcel.digest not in seen]
+    last = connection.execute(select(func.max(raw.c.id))).scalar_one() or 0
     _KEEP.run(
         connection,
         (
@@ -103,8 +108,10 @@ def keep(
             for p in new
         ),
     )
-    ids = dict(_IDS.rows(connection, [parcel.digest for parcel in new]))
-    return [InboxRow(ids[parcel.digest], parcel.record, at_us) for parcel in new]
+    ids = {
+        bytes(row.digest): row.id for row in connection.execute(select(raw.c.digest, raw.c.id).where(raw.c.id > last))
+    }
+    return [InboxRow(ids[p.digest], p.record, at_us) for p in new if p.digest in ids]
 
 
 def waiting(connection: Connection, connection_name: str, limit: int) -> list[InboxRow]:
@@ -130,7 +137,7 @@ def fetch(
 
 def finish(connection: Connection, done: Sequence[int], refused: Mapping[int, str]) -> None:
     """Record what became of each: used, or quarantined with a reason."""
-    _DONE.run(connection, ((RAW_DONE, row_id) for row_id in done))
+    _DONE.run(connection, ((RAW_DONE, first, last) for first, last in _runs(done)))
     if refused:
         statement = update(raw).where(raw.c.id == bindparam("row_id"))
         connection.execute(
@@ -197,6 +204,21 @@ def _rows(connection: Connection, wanted: Sequence[ColumnElement[bool]], limit: 
     columns = (raw.c.id, raw.c.stream, raw.c.key, raw.c.payload, raw.c.received_us)
     rows = connection.execute(select(*columns).where(*wanted).order_by(raw.c.id).limit(limit))
     return [InboxRow(i, RawRecord(stream, key, json.loads(text)), at) for i, stream, key, text, at in rows]
+
+
+def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of every stretch of consecutive ids."""
+    first = last = None
+    for id_ in sorted(ids):
+        if first is None or last is None:
+            first = last = id_
+        elif id_ == last + 1:
+            last = id_
+        else:
+            yield first, last
+            first = last = id_
+    if first is not None and last is not None:
+        yield first, last
 
 
 def _storable(text: str) -> str:

@@ -202,10 +202,8 @@ class Ingest:
         merged = dict(directory.merges())
         register.merge(connection, list(merged.items()))
         log.move_to_people(connection, list(merged.items()))
-        links = directory.links()
-        register.add_identifiers(
-            connection, ((*name, ids.get(person, person), first) for *name, person, first in links)
-        )
+        links = ((*name, ids.get(person, person), first) for name, person, first in directory.links())
+        register.add_identifiers(connection, links)
         result.identity.update(directory.counts)
         result.identity["new"] += len(fresh)
         survivors = [directory.survivor(person) for person in found]

@@ -1,0 +1,75 @@
+"""A simulated Mailchimp on loopback, a source connected to it, and a clock that only moves when told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncline.model import RawRecord
+from syncline.sdk import Context, Http, SimulatorOptions
+from syncline.testing.population import EPOCH, simulated_now
+from syncline_mailchimp import MailchimpConfig, MailchimpSource
+from syncline_mailchimp.simulator import MailchimpSimulator
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = simulated_now()
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, **by: float) -> datetime:
+        self.moment += timedelta(**by)
+        return self.moment
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., MailchimpSimulator]]:
+    """Start a simulator: `simulate(people=60, switches=Switches(…), faults=[{…}])`."""
+    running: list[MailchimpSimulator] = []
+
+    def start(people: int = 120, faults: list[dict[str, Any]] | None = None, **more: Any) -> MailchimpSimulator:
+        options = SimulatorOptions(people=people, seed=3, clock=EPOCH, faults={"faults": faults or []})
+        simulator = MailchimpSimulator(options, **more)
+        simulator.start()
+        running.append(simulator)
+        return simulator
+
+    yield start
+    for simulator in running:
+        simulator.stop()
+
+
+@pytest.fixture
+def connect(clock: Clock) -> Callable[..., MailchimpSource]:
+    """A source for a simulator; further arguments are settings."""
+
+    def make(simulator: MailchimpSimulator, settings: Mapping[str, Any] | None = None, **more: Any) -> MailchimpSource:
+        given = {**(settings or simulator.settings), **more}
+        config = MailchimpConfig.model_validate({k: v for k, v in given.items() if k != "plugin"})
+        return MailchimpSource(config, Context("newsletter", Http("newsletter"), clock, {}))
+
+    return make
+
+
+@pytest.fixture
+def pull() -> Callable[..., tuple[list[RawRecord], str | None]]:
+    """Read a stream to its end: its records, and the last cursor."""
+
+    def read(source: MailchimpSource, stream: str, cursor: str | None = None) -> tuple[list[RawRecord], str | None]:
+        records: list[RawRecord] = []
+        for page in source.read(stream, cursor):
+            records += page.records
+            cursor = page.cursor if page.cursor is not None else cursor
+        return records, cursor
+
+    return read
