@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from syncline.host import Host
+from syncline.host.plugins import Plugins
+from syncline.sdk import SimulatorOptions
 from syncline.sync.retry import retrying
+from syncline.testing.population import EPOCH
 
 EMBEDDED = Path(__file__).parents[1] / "connectors.yaml"
 
@@ -54,3 +58,74 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             return world
 
         yield make
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how many random kills the crash scenarios make")
+    parser.addoption("--seed", type=int, default=20260601, help="the seed of random scenarios; printed on failure")
+
+
+SECRET_KEYS = {"api_key", "client_secret", "access_token", "refresh_token"}
+
+
+@dataclass
+class Vendors:
+    """Simulated vendors that outlive the processes which talk to them, and the folder those processes work in."""
+
+    folder: Path
+    running: dict[str, Any]
+    env: dict[str, str]
+
+    @property
+    def crm(self) -> Any:
+        return self.running["crm"]
+
+    def stop(self) -> None:
+        for simulator in self.running.values():
+            simulator.stop()
+
+
+def start_vendors(folder: Path, *, people: int, seed: int = 1) -> Vendors:
+    """Start the vendors of the embedded configuration and write a connectors.yaml in `folder` that reaches them."""
+    factories = Plugins.load().simulators()
+    text = EMBEDDED.read_text("utf-8")
+    vendors = Vendors(folder, {}, {})
+    for name, kind in (("newsletter", "mailchimp"), ("website", "files"), ("crm", "salesforce")):
+        options = SimulatorOptions(people=people, seed=seed, folder=folder / "vendors" / name, clock=EPOCH)
+        simulator = factories[kind](options)
+        simulator.start()
+        vendors.running[name] = simulator
+        settings = _with_secrets_outside(dict(simulator.settings), vendors.env)
+        text = text.replace(f"{name}: {{plugin: {kind}, simulated: true}}", f"{name}: {json.dumps(settings)}")
+    assert "simulated: true" not in text
+    (folder / "connectors.yaml").write_text(text, "utf-8")
+    return vendors
+
+
+def _with_secrets_outside(settings: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+    found = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found[key] = _with_secrets_outside(value, env)
+        elif key in SECRET_KEYS:
+            env[key.upper()] = value
+            found[key] = f"${{{key.upper()}}}"
+        else:
+            found[key] = value
+    return found
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[Callable[..., Vendors]]:
+    """A factory of `start_vendors` in folders of their own."""
+    started: list[Vendors] = []
+
+    def make(name: str, **options: Any) -> Vendors:
+        folder = tmp_path / name
+        folder.mkdir()
+        started.append(start_vendors(folder, **options))
+        return started[-1]
+
+    yield make
+    for found in started:
+        found.stop()

@@ -1,6 +1,6 @@
 """Did the bands know? Which share of the sessions of each band ended in a purchase.
 
-    python lift.py < bands.json      # {"2": "high", "3": "low", …}: the line of the session in the file → the band
+python lift.py < bands.json      # {"2": "high", "3": "low", …}: the line of the session in the file → the band
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from syncline.errors import ConfigError, CursorExpiredError, RateLimitError, TransientError
+from syncline.sdk import SimulatorOptions
+from syncline.testing.simulator import Fault
 from syncline_mailchimp import MailchimpSource
-from syncline_mailchimp.simulator import Switches
+from syncline_mailchimp.simulator import MailchimpSimulator, Switches
 
 FACTS = ("opens", "activity", "unsubscribes")
 LAST = -1
@@ -315,15 +317,18 @@ def test_a_campaign_deleted_since_it_was_listed_is_skipped(simulate, connect, pu
     simulator = simulate()
     gone, kept = simulator.campaigns[0], simulator.campaigns[1:]
     body = {"title": "Resource Not Found", "status": 404, "detail": "The requested resource could not be found."}
-    fault = {"kind": "status", "status": 404, "body": body, "on": f"*/reports/{gone}/*", "times": None}
-    records, cursor = pull(connect(simulate(faults=[fault]), automations=False), "opens")
+    simulator.faults.append(Fault("status", on=f"*/reports/{gone}/*", times=None, status=404, body=body))
+    records, cursor = pull(connect(simulator, automations=False), "opens")
     assert {record.payload["campaign_id"] for record in records} == set(kept)
     assert gone not in json.loads(cursor)["marks"]
 
 
 def test_a_row_nobody_documented_is_quarantined_alone(simulate, connect, pull):
     row = {"email_id": "a" * 32, "activity": [{"action": "teleport", "timestamp": "2026-05-01T00:00:00+00:00"}]}
-    fine = {"email_id": "b" * 32, "activity": [{"action": "click", "timestamp": "2026-05-01T00:00:00+00:00", "url": "u"}]}
+    fine = {
+        "email_id": "b" * 32,
+        "activity": [{"action": "click", "timestamp": "2026-05-01T00:00:00+00:00", "url": "u"}],
+    }
     body = {"emails": [row, fine], "total_items": 2}
     simulator = simulate(faults=[{"kind": "status", "status": 200, "body": body, "on": "*/email-activity"}])
     source = connect(simulator)
@@ -389,9 +394,6 @@ def test_an_access_token_finds_the_api_by_itself(simulate, connect, pull):
 
 
 def test_state_survives_a_restart(tmp_path, connect, pull, clock):
-    from syncline.sdk import SimulatorOptions
-    from syncline_mailchimp.simulator import MailchimpSimulator
-
     options = SimulatorOptions(people=30, folder=tmp_path)
     with MailchimpSimulator(options) as simulator:
         someone = _some(simulator)[0].email

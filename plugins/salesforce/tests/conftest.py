@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from syncline.model import FieldSpec
+from syncline.sdk import Context, Http, SimulatorOptions
 from syncline_salesforce import SalesforceConfig, SalesforceSink
 from syncline_salesforce.simulator import SalesforceSimulator
-
-from syncline.model import FieldSpec, Write
-from syncline.sdk import Context, Http, SimulatorOptions
 
 NOW = datetime(2026, 6, 1, 8, tzinfo=UTC)
 SPECS = (
@@ -27,12 +27,6 @@ def make_sink(org: SalesforceSimulator, **settings: Any) -> SalesforceSink:
     """A sink of its own session; waits are not waited for."""
     config = SalesforceConfig.model_validate({**org.settings, **settings})
     return SalesforceSink(config, Context("crm", Http("crm", sleep=lambda _: None), org.now, {}))
-
-
-def lead_write(number: int, **fields: Any) -> Write:
-    """A write that creates or updates lead `number` by our key."""
-    values = {"LastName": f"Rossi {number}", "Company": "Acquario S.p.A.", **fields}
-    return Write(f"person-{number}", ("Syncline_Key__c", f"key-{number}"), values)
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import ValidationError
-from syncline_salesforce import SalesforceConfig, SalesforceSink
-from syncline_salesforce.config import ClientCredentials, JwtBearer, RefreshToken
-from syncline_salesforce.simulator import SalesforceSimulator
-from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, USERNAME
 
 from syncline.errors import AuthError, ConfigError, RateLimitError, TransientError
 from syncline.model import Write
 from syncline.sdk import Context, Http
 from syncline.testing.simulator import Fault
+from syncline_salesforce import SalesforceConfig, SalesforceSink
+from syncline_salesforce.config import ClientCredentials, JwtBearer, RefreshToken
+from syncline_salesforce.simulator import SalesforceSimulator
+from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, USERNAME
 
 Open = Callable[..., SalesforceSink]
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from syncline_salesforce import SalesforceSink
-from syncline_salesforce.simulator import SalesforceSimulator
 
 from syncline.errors import ContractError, RateLimitError, SchemaDriftError, TransientError
 from syncline.model import Status, Write
 from syncline.testing.simulator import Fault
+from syncline_salesforce import SalesforceSink
+from syncline_salesforce.simulator import SalesforceSimulator
 
 Open = Callable[..., SalesforceSink]
 
@@ -264,27 +264,23 @@ def test_a_read_only_field_is_rejected_by_name(sink: SalesforceSink) -> None:
     assert "PhotoUrl" in str(outcome.reason)
 
 
-def test_assignment_rules_and_duplicates_follow_the_settings(open_sink: Open, org: SalesforceSimulator) -> None:
-    plain = open_sink()
-    plain.prepare([s for s in (*plain.task_fields,)], [])
-    org.org.create_field(
-        "Lead.Syncline_Key__c", {"type": "Text", "length": 64, "label": "K", "unique": True, "externalId": True}
-    )
-    plain.prepare([_key_spec()], [])
-    plain.upsert("Lead", [lead(1, Email="same@x.example")])
-    ruled = open_sink(assignment_rules=True)
-    ruled.upsert("Lead", [lead(2)])
-    assert row(org, "key-1")["OwnerId"] == plain.client.token.user_id
-    assert row(org, "key-2")["OwnerId"] != plain.client.token.user_id
+def test_assignment_rules_run_only_when_they_are_wanted(
+    sink: SalesforceSink, open_sink: Open, org: SalesforceSimulator
+) -> None:
+    """The header's default would be TRUE (REST guide, Assignment Rule header)."""
+    sink.upsert("Lead", [lead(1)])
+    open_sink(assignment_rules=True).upsert("Lead", [lead(2)])
+    me = sink.client.token.user_id
+    assert [row(org, key)["OwnerId"] == me for key in ("key-1", "key-2")] == [True, False]
+
+
+def test_a_duplicate_rule_rejects_unless_told_to_save(
+    sink: SalesforceSink, open_sink: Open, org: SalesforceSimulator
+) -> None:
     org.org.block_duplicates = True
-    assert plain.upsert("Lead", [lead(3, Email="SAME@x.example")])[0].code == "DUPLICATES_DETECTED"
-    assert open_sink(allow_duplicates=True).upsert("Lead", [lead(3, Email="SAME@x.example")])[0].ok
-
-
-def _key_spec() -> Any:
-    from syncline.model import FieldSpec
-
-    return FieldSpec("Lead", "Syncline_Key__c", "text", "Key", max_length=64, unique=True)
+    sink.upsert("Lead", [lead(1, Email="same@x.example")])
+    assert sink.upsert("Lead", [lead(2, Email="SAME@x.example")])[0].code == "DUPLICATES_DETECTED"
+    assert open_sink(allow_duplicates=True).upsert("Lead", [lead(2, Email="SAME@x.example")])[0].ok
 
 
 def test_an_error_carries_the_place_and_never_the_token(sink: SalesforceSink, org: SalesforceSimulator) -> None:

@@ -248,14 +248,14 @@ def test_no_more_requests_are_open_than_allowed(vendor: LittleVendor, clock: Clo
 
 def test_a_streamed_body_keeps_its_slot_until_it_is_read(vendor: LittleVendor, clock: Clock) -> None:
     http = connect(vendor, clock, concurrency=1, read_timeout=timedelta(milliseconds=50))
-    response = http.request("GET", "/lines", stream=True)
+    response = http.request("GET", "/lines", stream=True, timeout=10)
     with pytest.raises(TransientError, match=r"all 1 requests .* close streamed answers"):
-        http.request("GET", "/thing")
+        http.request("GET", "/thing", timeout=10)
     assert sum(1 for _ in response.iter_lines()) == 2000
-    http.request("GET", "/thing")
-    http.request("GET", "/lines", stream=True).close()
-    http.request("GET", "/lines", stream=True)  # forgotten at once
-    http.request("GET", "/thing")
+    http.request("GET", "/thing", timeout=10)
+    http.request("GET", "/lines", stream=True, timeout=10).close()
+    http.request("GET", "/lines", stream=True, timeout=10)  # forgotten at once
+    http.request("GET", "/thing", timeout=10)
     http.close()
 
 
