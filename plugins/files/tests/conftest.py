@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncline.errors import RecordError
+from syncline.errors import ConnectorError, RecordError
 from syncline.model import Event, Page, RawRecord
 from syncline.sdk import Context, Http
 from syncline_files import FilesConfig, FilesSource
@@ -43,6 +43,17 @@ class Connection:
 
     def records(self) -> list[RawRecord]:
         return [record for page in self.pages() for record in page.records]
+
+    def records_and_error(self) -> tuple[list[RawRecord], ConnectorError]:
+        """What is new before the read fails, which it must."""
+        records: list[RawRecord] = []
+        try:
+            for page in self.source.read("rows", self.cursor):
+                records += page.records
+                self.cursor = page.cursor
+        except ConnectorError as error:
+            return records, error
+        raise AssertionError("the read ended as if it were complete")
 
     def events(self) -> list[Event]:
         """The events of what is new; rows that cannot be used are an error here."""

@@ -133,6 +133,17 @@ def test_a_new_file_is_read_and_a_moved_one_is_forgotten(connect: Any) -> None:
     assert connection.pages() == []  # all were moved away: that is no error, and nothing new
 
 
+def test_a_folder_that_vanished_is_an_error(connect: Any) -> None:
+    """A share that is not mounted looks empty; it is not."""
+    Path("share").mkdir()
+    Path("share/a.csv").write_text(HEADER + _line(1))
+    connection = connect("share/*.csv")
+    connection.records()
+    Path("share").rename("elsewhere")
+    with pytest.raises(TransientError, match=r"the folder of 'share/\*\.csv' is gone"):
+        connection.pages()
+
+
 def test_a_half_written_line_waits(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
     path = Path("v.csv")
     path.write_text(HEADER + _line(1) + _line(22).removesuffix("2\n"))
@@ -187,11 +198,9 @@ def test_compressed_data_that_ends_early_is_an_error_after_the_good_rows(connect
     path = Path("v.csv.gz")
     path.write_bytes(whole[:-cut])
     connection = connect("v.csv.gz", page_rows=100)
-    read: list[Any] = []
-    with pytest.raises(TransientError, match=r"v\.csv\.gz: the compressed data ends early"):
-        for page in connection.source.read("rows", None):
-            read += page.records
-            connection.cursor = page.cursor
+    read, error = connection.records_and_error()
+    assert isinstance(error, TransientError)
+    assert "v.csv.gz: the compressed data ends early" in str(error)
     assert _numbers(read) == list(range(len(read)))
     path.write_bytes(whole)
     rest = connection.records()
@@ -210,10 +219,9 @@ def test_half_a_parquet_file_is_an_error_and_does_not_stop_the_others(connect: A
     rows = [{"when": "2026-05-01T10:00:00Z", "email": "a@x.example", "page": "x", "seconds": n} for n in range(9)]
     pq.write_table(pa.Table.from_pylist(rows), "b.parquet")
     Path("a.parquet").write_bytes(Path("b.parquet").read_bytes()[:-20])
-    read: list[Any] = []
-    with pytest.raises(TransientError, match=r"a\.parquet: not a whole Parquet file"):
-        for page in connect("?.parquet").source.read("rows", None):
-            read += page.records
+    read, error = connect("?.parquet").records_and_error()
+    assert isinstance(error, TransientError)
+    assert "a.parquet: not a whole Parquet file" in str(error)
     assert len(read) == 9
 
 

@@ -46,11 +46,11 @@ def test_one_moment_for_all_rows(connect: Any) -> None:
 
 
 def test_values_are_translated_and_null_says_nothing(connect: Any) -> None:
-    spec = {"column": "page", "values": {"demo_pagina": "demo", "x": None, 1: "one", True: "yes"}}
+    spec = {"column": "page", "values": {"demo_pagina": "demo", "x": None, 2: "two", True: "yes"}}
     assert _one(connect, {"page": "demo_pagina"}, properties={"page_type": spec}).properties == {"page_type": "demo"}
     assert _one(connect, {"page": "other"}, properties={"page_type": spec}).properties == {"page_type": "other"}
     assert _one(connect, {"page": "x"}, properties={"page_type": spec}).properties == {}
-    assert _one(connect, {"page": 1}, properties={"page_type": spec}).properties == {"page_type": "one"}
+    assert _one(connect, {"page": 2}, properties={"page_type": spec}).properties == {"page_type": "two"}
     assert _one(connect, {"page": True}, properties={"page_type": spec}).properties == {"page_type": "yes"}
     spec["otherwise"] = "other"
     assert _one(connect, {"page": "z"}, properties={"page_type": spec}).properties == {"page_type": "other"}

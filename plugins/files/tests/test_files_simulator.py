@@ -28,7 +28,7 @@ def _events(connect: Any, settings: Mapping[str, Any]) -> list[Event]:
 
 
 def _by_person(events: Sequence[Event]) -> Mapping[str, list[Event]]:
-    named = [(dict((i.namespace, i.value) for i in event.identifiers), event) for event in events]
+    named = [({i.namespace: i.value for i in event.identifiers}, event) for event in events]
     emails = {names["web:user"]: names["email"] for names, _ in named if "email" in names}
     found = defaultdict(list)
     for names, event in sorted(named, key=lambda pair: pair[1].occurred_at):

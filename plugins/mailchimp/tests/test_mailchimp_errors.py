@@ -117,5 +117,5 @@ def test_an_answer_that_breaks_off_may_succeed_later(simulate, connect, kind):
 def test_an_answer_of_somebody_else_says_so(simulate, connect):
     simulator = simulate(people=1)
     simulator.faults.append(Fault("status", status=200, body={"hello": "world"}))
-    with pytest.raises(ConnectorError, match="account_id: Field required.*is base_url Mailchimp's"):
+    with pytest.raises(ConnectorError, match=r"account_id: Field required.*is base_url Mailchimp's"):
         connect(simulator).check()

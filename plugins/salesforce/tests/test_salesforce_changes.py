@@ -85,7 +85,7 @@ def test_a_deletion_is_a_tombstone(sink: SalesforceSink, org: SalesforceSimulato
 def test_a_merge_points_to_the_survivor(sink: SalesforceSink, org: SalesforceSimulator) -> None:
     _, cursor = read(sink)
     later(org)
-    survivor, gone = (r["Id"] for r in org.rows("Lead")[:2])
+    survivor, gone = [r["Id"] for r in org.rows("Lead") if not r["IsConverted"]][:2]
     org.merge("Lead", survivor, gone)
     found = {r.ref.id: r for r in read(sink, cursor)[0]}
     assert found[gone].deleted
@@ -131,10 +131,12 @@ def test_a_read_goes_on_from_the_page_where_it_broke_off(sink: SalesforceSink, o
     org.page_size = 10
     org.faults = [Fault("status", on="GET */query/*-20", status=503)]
     seen, cursor = [], None
+    pages = sink.changes("Lead", FIELDS, None)
+    for page in (next(pages), next(pages)):
+        seen += [r.ref.id for r in page.records]
+        cursor = page.cursor
     with pytest.raises(TransientError):
-        for page in sink.changes("Lead", FIELDS, None):
-            seen += [r.ref.id for r in page.records]
-            cursor = page.cursor
+        next(pages)
     rest, _ = read(sink, cursor)
     assert sorted(seen + [r.ref.id for r in rest]) == sorted(r["Id"] for r in org.rows("Lead"))
 

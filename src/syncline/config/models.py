@@ -173,7 +173,7 @@ class ConnectionConfig(_Model):
     """A configured use of a plugin. `settings` are as written (with `${NAME}`); the plugin's own model checks them."""
 
     name: str
-    plugin: Text = Field(description="the kind of connector, such as mailchimp or salesforce")
+    plugin: Text = Field(description="the kind of connector; `syncline plugins` lists them")
     simulated: StrictBool = Field(default=False, description="true: the plugin's simulator stands in for the vendor")
     settings: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 

@@ -600,9 +600,9 @@ def test_replay_applies_a_corrected_table(database: Database) -> None:
     wrong = Classifier(ClassifyRules(page_type={"blog": ("*",)}, clicks_count_as=frozenset({"page_visit"})))
     right = Classifier(ClassifyRules(page_type={"pricing": ("*/pricing",)}))
     pulled(database, ScriptSource(visits(0) + clicks(200)), classifier=wrong)
-    assert len(log(database)) == 3
+    assert rows_in(database, schema.event) == 3
     report = replayed(database, classifier=right)
-    assert (fates(report), report.events, len(log(database))) == ((2, 2, 0, 0), -1, 2)
+    assert (fates(report), report.events, rows_in(database, schema.event)) == ((2, 2, 0, 0), -1, 2)
     with database.read() as connection:
         held = connection.execute(select(schema.event.c.properties).where(schema.event.c.type == "page_visit"))
         assert json.loads(held.scalar_one())["page_type"] == "pricing"
@@ -620,9 +620,9 @@ def test_replay_frees_the_quarantine(database: Database) -> None:
 
 
 def test_replay_settles_repeats_anew(database: Database) -> None:
-    """Visits to one address, of which a corrected table takes one away."""
+    """A click counted as a visit and so hid the person's own, until the table was corrected."""
     pulled(database, ScriptSource(clicks(0) + visits(30, url="https://acme.example/0")), classifier=AS_VISITS)
-    assert list(log(database).values()) == [("email_click", False)] or 30 not in log(database)
+    assert 30 not in log(database)
     replayed(database, classifier=Classifier())
     assert log(database) == {0: ("email_click", False), 30: ("page_visit", False)}
 

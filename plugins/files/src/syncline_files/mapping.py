@@ -307,22 +307,22 @@ def _text(value: Any, column: str) -> str:
 
 
 def _number(value: Any, column: str, decimal: str) -> int | float:
-    """A whole number stays whole. Not a number, or no end of it, is refused."""
-    if type(value) is int:
-        return value
-    if isinstance(value, str):
-        text = value.replace(".", "").replace(",", ".") if decimal == "," else value
-        try:
-            return int(text)
-        except ValueError:
-            pass  # it may have a fraction
-        try:
-            value = float(text)
-        except ValueError:
-            raise RecordError(f"column {column!r}: {_shown(value)} is not a number") from None
-    if not isinstance(value, float) or not math.isfinite(value):
-        raise RecordError(f"column {column!r}: {_shown(value)} is not a number")
-    return value
+    """A whole number stays whole. What is no number, or has no end, is refused."""
+    number = _parsed(value, decimal) if isinstance(value, str) else value
+    if type(number) is int:
+        return number
+    if isinstance(number, float) and math.isfinite(number):
+        return number
+    raise RecordError(f"column {column!r}: {_shown(value)} is not a number")
+
+
+def _parsed(text: str, decimal: str) -> int | float | None:
+    if decimal == ",":
+        text = text.replace(".", "").replace(",", ".")
+    try:
+        return int(text) if text.lstrip("-+").isdecimal() else float(text)
+    except ValueError:
+        return None
 
 
 def _boolean(value: Any, column: str) -> bool:

@@ -13,7 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from syncline.errors import ConfigError, ConnectorError, CursorExpiredError, RecordError, SchemaDriftError, did_you_mean
+from syncline.errors import (
+    ConfigError,
+    ConnectorError,
+    CursorExpiredError,
+    RecordError,
+    SchemaDriftError,
+    TransientError,
+    did_you_mean,
+)
 from syncline.model import Account, Event, Page, RawRecord
 from syncline.sdk import Context, Source
 from syncline_files.config import FilesConfig
@@ -78,7 +86,9 @@ class FilesSource(Source[FilesConfig]):
             columns = self._columns(reader_for(path, self.config), path)
             size = f"{path.stat().st_size:,} bytes, {file_format(path, self.config)}"
             details[path.as_posix()] = size if columns is None else f"{size}, columns {', '.join(columns)}"
-        return Account(id=", ".join(self.config.path), name=f"{len(paths)} files", details=details)
+        return Account(
+            id=", ".join(self.config.path), name=f"{len(paths)} file{'s' * (len(paths) > 1)}", details=details
+        )
 
     def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
         """What is new in the files, in the order of their names.
@@ -89,8 +99,8 @@ class FilesSource(Source[FilesConfig]):
             raise ConfigError(f"no stream {stream!r}; {did_you_mean(stream, self.streams)}")
         before = _load(cursor)
         paths = self._paths()
-        if not paths and cursor is None:
-            raise ConfigError(self._nothing_matches(), where=self.context.connection)
+        if not paths:
+            self._nothing_to_read(cursor)
         here = {path.as_posix() for path in paths}
         progress = _Progress({name: place for name, place in before.items() if name in here}, self.config.page_rows)
         for path in paths:
@@ -178,17 +188,34 @@ class FilesSource(Source[FilesConfig]):
         found = {name for pattern in self.config.path for name in glob.glob(pattern, recursive=True)}
         return [Path(name) for name in sorted(found) if not Path(name).is_dir()]
 
+    def _nothing_to_read(self, cursor: str | None) -> None:
+        """Files that were read may be moved away, all of them; but their folder stays."""
+        if cursor is None:
+            raise ConfigError(self._nothing_matches(), where=self.context.connection)
+        for pattern in self.config.path:
+            if not _folder_of(pattern).is_dir():
+                message = f"the folder of {pattern!r} is gone; is a drive not mounted?"
+                raise TransientError(message, where=self.context.connection)
+
     def _nothing_matches(self) -> str:
         lines = []
         for pattern in self.config.path:
-            folder = Path(pattern)
-            while glob.has_magic(str(folder)) or not folder.is_dir():
+            folder = _folder_of(pattern)
+            while not folder.is_dir():
                 folder = folder.parent
             names = sorted(p.name + ("/" if p.is_dir() else "") for p in folder.iterdir())
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             there = ", ".join(names[:_LISTED]) + more if names else "nothing"
             lines.append(f"no file matches {pattern!r}; in {folder.resolve().name or '/'}/ there is: {there}")
         return "\n".join(lines)
+
+
+def _folder_of(pattern: str) -> Path:
+    """The folder that surely must be there for anything to match."""
+    folder = Path(pattern).parent
+    while glob.has_magic(str(folder)):
+        folder = folder.parent
+    return folder
 
 
 def _payload(name: str, row: Row) -> Mapping[str, Any]:

@@ -143,10 +143,10 @@ class _Reader:
         return "us" if user[:15] == self._client.token.user_id[:15] else "person"
 
     def _successor(self, row: Mapping[str, Any]) -> RemoteRef | None:
-        if row.get("IsConverted") and row.get("ConvertedContactId"):
-            return RemoteRef("Contact", row["ConvertedContactId"])
         if row.get("IsDeleted") and row.get("MasterRecordId"):
             return RemoteRef(self._object, row["MasterRecordId"])
+        if row.get("IsConverted") and row.get("ConvertedContactId"):
+            return RemoteRef("Contact", row["ConvertedContactId"])
         return None
 
 

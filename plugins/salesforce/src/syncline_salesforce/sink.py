@@ -94,10 +94,12 @@ class SalesforceSink(Sink[SalesforceConfig]):
         )
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
-        return read_changes(self.client, object, fields, cursor, lambda: self._fields(object))
+        return read_changes(self.client, object, fields, cursor, lambda: self._types(object, fields))
 
-    def _fields(self, object: str) -> Sequence[Field]:
-        return self._described.get(object) or self.describe(object)
+    def _types(self, object: str, fields: Sequence[str]) -> Sequence[Field]:
+        """As last described; anew when that does not cover what is asked for."""
+        known = self._described.get(object, ())
+        return known if {f.name for f in known}.issuperset(fields) else self.describe(object)
 
     # Writing
 
