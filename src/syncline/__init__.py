@@ -1,9 +1,9 @@
 """syncline: marketing events in, people scored and explained, CRM fields written back safely.
 
-    from syncline import Host
+from syncline import Host
 
-    with Host.load("connectors.yaml") as host:
-        print(host.plan().model_dump_json(indent=2))
+with Host.load("connectors.yaml") as host:
+    print(host.plan().model_dump_json(indent=2))
 """
 
 from __future__ import annotations

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
 
 from syncline.model import Identifier
 from syncline_files import FilesConfig, FilesSource
+from syncline_files.config import Columns, Moment, Piece, Value
 
 
 def _one(connect: Any, row: dict[str, Any], **columns: Any) -> Any:
@@ -192,3 +196,22 @@ def test_rows_of_many_shapes_say_the_same(connect: Any) -> None:
     }
     events = connect("r.jsonl", columns=columns).events()
     assert [e.properties["duration_s"] for e in events] == list(range(600))
+
+
+@pytest.mark.parametrize("model", [FilesConfig, Columns, Moment, Piece, Value], ids=lambda model: model.__name__)
+def test_every_setting_is_in_the_readme(model: type[BaseModel]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    assert [name for name in names if f"`{name}`" not in readme] == []
+
+
+def test_the_mapping_of_the_readme_is_accepted() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n|^\n)+", readme, re.MULTILINE)]
+    read = [
+        YAML(typ="safe", pure=True).load(block) for block in blocks if re.match(r"\s*(columns|connections):", block)
+    ]
+    settings = [block.get("connections", {}).get("website") or {"plugin": "", "path": "x", **block} for block in read]
+    assert len(settings) == 2
+    for setting in settings:
+        FilesConfig.model_validate({key: value for key, value in setting.items() if key != "plugin"})

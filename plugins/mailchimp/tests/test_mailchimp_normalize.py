@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -168,6 +168,7 @@ def test_one_moment_written_in_several_ways_is_one_event(stamp):
     (one,) = _events("opens", FACT)
     (other,) = _events("opens", {**FACT, "timestamp": stamp})
     assert other.id == one.id
+    assert (other.occurred_at, other.occurred_at.utcoffset()) == (AT, timedelta(0))
 
 
 def test_two_links_in_one_second_are_two_clicks():

@@ -46,9 +46,7 @@ def print_summary(console: Console, result: Report) -> None:
     show.report(console, result)
     console.print(_summary(result))
     console.print(
-        Text(
-            "Next: `syncline plan` (nothing is left), `syncline explain ADDRESS`, `syncline conflicts`; see README.md"
-        )
+        Text("Next: `syncline plan` (nothing is left), `syncline explain ADDRESS`, `syncline conflicts`; see README.md")
     )
 
 

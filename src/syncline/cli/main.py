@@ -129,6 +129,18 @@ def explain(
 
 
 @app.command()
+def scores(
+    name: Annotated[str, typer.Argument(help="the score's name")],
+    config: ConfigPath = DEFAULT,
+    namespace: Annotated[str, typer.Option(help="the identifier people are listed by")] = "email",
+) -> None:
+    """Everyone's score as the last run stored it, as JSON lines."""
+    with Host.load(config, only=()) as host:
+        for identifier, value, band in host.scores(name, namespace):
+            print(json.dumps({namespace: identifier, name: str(value), "band": band}))  # noqa: T201  # the result
+
+
+@app.command()
 def prepare(
     sink: Annotated[str, typer.Argument(help="the CRM's connection")],
     config: ConfigPath = DEFAULT,

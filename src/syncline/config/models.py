@@ -422,8 +422,17 @@ class FieldMapping(_Model):
 class CreateIf(_Model):
     """Who is worth a new record."""
 
-    score: Text = Field(description="the score that decides")
-    at_least: Number = Field(description="the lowest value that is created")
+    score: Text | None = Field(default=None, description="the score that decides, with `at_least`")
+    at_least: Number | None = Field(default=None, description="the lowest value of the score that is created")
+    identifier: Text = Field(
+        default="email", description="the identifier somebody must have to be created, so that they are found again"
+    )
+
+    @model_validator(mode="after")
+    def _score_with_its_value(self) -> Self:
+        if (self.score is None) != (self.at_least is None):
+            raise ValueError("'score' and 'at_least' go together: {score: NAME, at_least: 20}")
+        return self
 
 
 class Guard(_Model):
@@ -431,7 +440,6 @@ class Guard(_Model):
 
     creates: Count | None = Field(default=5000, description="new records")
     clears: Count | None = Field(default=100, description="fields that held a value and would be emptied")
-    deletes: Count | None = Field(default=0, description="removed records")
     tasks: Count | None = Field(default=1000, description="new tasks")
 
 
@@ -450,7 +458,7 @@ class SyncConfig(_Model):
     also: tuple[Text, ...] = Field(default=(), description="more objects: people found there are written there")
     match: Text = Field(description="the CRM field that holds our key, such as Syncline_Key__c")
     when_missing: Literal["create", "skip"] = Field(default="skip", description="what to do with people the CRM lacks")
-    create_if: CreateIf | None = Field(default=None, description="create only people this warm")
+    create_if: CreateIf | None = Field(default=None, description="which people are worth a new record")
     every: Duration | None = Field(default=None, description="how often it runs when the scheduler runs it")
     fields: Mapping[Text, FieldMapping] = Field(default={}, description="CRM field → {from or to, owner, …}")
     segments: Mapping[str, Text] = Field(default={}, description="our segment → the CRM's campaign, list or tag")

@@ -11,7 +11,7 @@ from sqlglot import exp
 from syncline.engine.signals import SignalQuery, aged
 from syncline.engine.sql import Layers, case, column, compare, function, text
 from syncline.scoring import numbers
-from syncline.scoring.expressions import render, sql_half_even, sql_integer
+from syncline.scoring.expressions import render, sql_extreme, sql_half_even, sql_integer
 from syncline.scoring.model import BASE, DECAY, LIMIT, ROUNDING, Line, Model
 from syncline.scoring.numbers import ONE
 from syncline.scoring.program import INACTIVE, LAST_TYPE, Program
@@ -180,9 +180,9 @@ class _Compiler:
         """The amount within cap and floor; a line that does not hold, or is null, adds 0 and no floor lifts it."""
         bounded = value.copy()
         if line.cap is not None:
-            bounded = exp.Least(this=bounded, expressions=[sql_integer(line.cap)])
+            bounded = sql_extreme(exp.Least, bounded, sql_integer(line.cap))
         if line.floor is not None:
-            bounded = exp.Greatest(this=bounded, expressions=[sql_integer(line.floor)])
+            bounded = sql_extreme(exp.Greatest, bounded, sql_integer(line.floor))
         known = exp.Not(this=exp.Is(this=value.copy(), expression=exp.Null()))
         return self._holding(line, values, case(known, bounded))
 
@@ -192,7 +192,7 @@ class _Compiler:
         let = self.layers.let
         before = groups.get(line.group, sql_integer(0))
         room = exp.Add(this=before.copy(), expression=amount)
-        after = let(exp.Least(this=room, expressions=[sql_integer(model.groups[line.group])]))
+        after = let(sql_extreme(exp.Least, room, sql_integer(model.groups[line.group])))
         groups[line.group] = after
         return let(exp.Sub(this=after.copy(), expression=before.copy()))
 
@@ -275,7 +275,7 @@ def _or(value: exp.Expr, default: int) -> exp.Expr:
 
 def _limited(model: Model, value: exp.Expr) -> exp.Expr:
     if model.maximum is not None:
-        value = exp.Least(this=value, expressions=[sql_integer(model.maximum)])
+        value = sql_extreme(exp.Least, value, sql_integer(model.maximum))
     if model.minimum is not None:
-        value = exp.Greatest(this=value, expressions=[sql_integer(model.minimum)])
+        value = sql_extreme(exp.Greatest, value, sql_integer(model.minimum))
     return value

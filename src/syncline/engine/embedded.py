@@ -41,19 +41,21 @@ def assess_all(
     """
     as_of_us = microseconds(as_of)
     with extract.reader(database) as read, _engine(memory_limit) as engine:
-        first = read(extract.first_event(as_of_us))["first"][0].as_py()
-        compiled = compile_program(program, as_of_us, int(first))
+        first = read(extract.first_event(as_of_us), _FIRST)["first"][0].as_py()
+        compiled = compile_program(program, as_of_us, first)
         for ids in _batches(read, people):
-            yield from compiled.assessments(
-                _assess(engine, compiled, _tables(read, program, database, ids, as_of_us, people))
-            )
+            tables = _tables(read, program, database, ids, as_of_us)
+            yield from compiled.assessments(_assess(engine, compiled, tables))
 
 
 def _batches(read: extract.Reader, only: Sequence[int] | None) -> Iterator[list[int]]:
-    wanted = None if only is None else sorted(set(only))
-    for start in range(0, 1 if wanted is None else len(wanted), _PEOPLE):
-        found = read(extract.people(None if wanted is None else wanted[start : start + _PEOPLE]))
-        yield from _cut(found)
+    """People in order, few enough for one batch; nobody is split."""
+    if only is None:
+        yield from _cut(read(extract.people(None), _PERSON))
+        return
+    wanted = sorted(set(only))
+    for start in range(0, len(wanted), _PEOPLE):
+        yield from _cut(read(extract.people(wanted[start : start + _PEOPLE]), _PERSON))
 
 
 def _cut(table: pa.Table) -> Iterator[list[int]]:
@@ -71,34 +73,31 @@ def _cut(table: pa.Table) -> Iterator[list[int]]:
 
 
 def _tables(
-    read: extract.Reader,
-    program: Program,
-    database: Database,
-    ids: list[int],
-    as_of_us: int,
-    only: Sequence[int] | None,
+    read: extract.Reader, program: Program, database: Database, ids: list[int], as_of_us: int
 ) -> dict[str, pa.Table]:
-    dense = only is None
-    tables = {"people": pa.table({"person_id": pa.array(ids, pa.int64())})}
-    tables["log"] = _typed(read(extract.events(program, database, ids, as_of_us, dense=dense)), _log_schema(program))
+    found = {"people": pa.table({"person_id": pa.array(ids, pa.int64())})}
+    found["log"] = read(extract.events(program, database, ids, as_of_us), _log_types(program))
     if program.attributes:
-        tables["profile"] = _typed(read(extract.profiles(program, ids, dense=dense)), _PROFILE)
-    return tables
+        found["profile"] = read(extract.profiles(program, ids), _PROFILE)
+    return found
 
 
+_FIRST: Final = pa.schema([("first", pa.int64())])
+_PERSON: Final = pa.schema([("id", pa.int64()), ("events", pa.int64())])
 _PROFILE: Final = pa.schema([("person_id", pa.int64()), ("name", pa.string()), ("value", pa.string())])
+_EVENT: Final = (
+    ("person_id", pa.int64()),
+    ("type", pa.string()),
+    ("t_us", pa.int64()),
+    ("machine", pa.int64()),
+    ("id", pa.binary()),
+)
 _TYPES: Final = {"text": pa.string(), "number": pa.float64(), "boolean": pa.int64()}
 
 
-def _log_schema(program: Program) -> pa.Schema:
-    own = [("person_id", pa.int64()), ("type", pa.string()), ("t_us", pa.int64()), ("machine", pa.int64())]
-    properties = [(f"c{index}", _TYPES[prop.type]) for index, prop in enumerate(program.columns)]
-    return pa.schema([*own, ("id", pa.binary()), *properties])
-
-
-def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """An empty result has no types of its own."""
-    return table.cast(schema) if table.num_rows else schema.empty_table()
+def _log_types(program: Program) -> pa.Schema:
+    properties = ((f"c{index}", _TYPES[prop.type]) for index, prop in enumerate(program.columns))
+    return pa.schema([*_EVENT, *properties])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from sqlglot import exp
 from syncline.engine.sql import IN_ORDER, case, column, compare, function, integer, number, text, total, window
 from syncline.scoring import numbers
 from syncline.scoring.clock import DAY_US, transitions
-from syncline.scoring.expressions import Let, sql_half_even, sql_integer
+from syncline.scoring.expressions import Let, sql_extreme, sql_half_even, sql_integer
 from syncline.scoring.numbers import INFINITE, MICRO, ONE
 from syncline.scoring.profile import FALSE, NUMBER, TRUE
 from syncline.scoring.program import Program
@@ -293,13 +293,12 @@ def _by_person(named: Items[exp.Expr]) -> exp.Select:
 
 
 def _clean(prop: Property, name: str) -> exp.Expr:
-    """Columns come without nulls (a driver would guess their type wrongly): a stand-in value says missing."""
+    """An empty text and a number beyond reason are missing; numbers are in millionths."""
     raw = column(name)
     if prop.type == "text":
         return exp.Nullif(this=raw, expression=text(""))
     if prop.type == "boolean":
-        yes = case(compare(exp.EQ, raw, integer(1)), exp.true())
-        return yes.when(compare(exp.EQ, raw.copy(), integer(0)), exp.false())
+        return compare(exp.NEQ, raw, integer(0))
     sane = compare(exp.LTE, exp.Abs(this=raw), number(float(numbers.LARGEST_PROPERTY)))
     return case(sane, exp.cast(exp.Mul(this=raw.copy(), expression=number(1e6)), "BIGINT"))
 
@@ -326,7 +325,7 @@ def _raised(value: exp.Expr) -> exp.Expr:
 
 
 def _capped(value: exp.Expr, cap: int | None) -> exp.Expr:
-    return value if cap is None else exp.Least(this=value, expressions=[sql_integer(cap)])
+    return value if cap is None else sql_extreme(exp.Least, value, sql_integer(cap))
 
 
 def _capped_if_any(value: exp.Expr, cap: int | None) -> exp.Expr:

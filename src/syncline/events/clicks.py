@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 __all__ = ["BURST_US", "Click", "scanner_clicks"]
 
 BURST_US: Final = 10_000_000
-"""Ten seconds, and three addresses within them: e-mail vendors give no flag for it, a heuristic, since no vendor flags scanners."""
+"""Ten seconds, and three addresses within them: a heuristic, since no e-mail vendor flags scanners."""
 _ADDRESSES: Final = 3
 
 

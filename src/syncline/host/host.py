@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares,
 from syncline.store.database import Database
 from syncline.store.keep import Keep
 from syncline.store.profiles import find
+from syncline.store.runs import stored_scores
 from syncline.sync.explain import Explanation, explain
 from syncline.sync.mirror import describe
 from syncline.sync.progress import NoProgress, Progress
@@ -229,6 +231,13 @@ class Host:
                 f"there is no segment {segment!r}; there are: {', '.join(self.program.segments) or 'none'}"
             )
         return explain(self.database, self.program, self.person(person), as_of or self.now(), segment)
+
+    def scores(self, name: str, namespace: str = "email") -> Iterator[tuple[str, Decimal, str | None]]:
+        """(identifier, value, band) of everyone known in `namespace`, as the last run stored them."""
+        if name not in self.program.scores:
+            raise ConfigError(f"there is no score {name!r}; there are: {', '.join(self.program.scores) or 'none'}")
+        with self.database.read() as connection:
+            yield from stored_scores(connection, name, namespace)
 
     def check(self) -> dict[str, Account]:
         """Log in everywhere; the account behind each connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from syncline.actions.tasks import TaskText, check_template, text
@@ -85,10 +86,18 @@ def _target(sync: SyncConfig, limits: Limits) -> Target:
         create=sync.when_missing == "create",
         fields=tuple(_field(name, mapping) for name, mapping in sync.fields.items()),
         limits=limits,
-        create_if=(sync.create_if.score, sync.create_if.at_least) if sync.create_if else None,
+        create_if=_worth(sync),
+        create_with=sync.create_if.identifier if sync.create_if else "email",
         segments=dict(sync.segments),
         guard=Guard(creates=sync.guard.creates, clears=sync.guard.clears, tasks=sync.guard.tasks),
     )
+
+
+def _worth(sync: SyncConfig) -> tuple[str, Decimal] | None:
+    condition = sync.create_if
+    if condition is None or condition.score is None or condition.at_least is None:
+        return None
+    return condition.score, condition.at_least
 
 
 def _join(one: Target | None, other: Target) -> Target:
@@ -107,6 +116,7 @@ def _join(one: Target | None, other: Target) -> Target:
         fields=(*one.fields, *other.fields),
         limits=one.limits,
         create_if=one.create_if or other.create_if,
+        create_with=one.create_with,
         segments={**one.segments, **other.segments},
         guard=one.guard,
     )

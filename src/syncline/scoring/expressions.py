@@ -463,6 +463,18 @@ def _function(kind: type[exp.Expr]) -> Callable[[Node, Sequence[exp.Expr], Let],
     return sql
 
 
+def sql_extreme(kind: type[exp.Least | exp.Greatest], *values: exp.Expr) -> exp.Expr:
+    """LEAST or GREATEST of what is not null; sqlglot writes another function unless told that nulls are passed over."""
+    return kind(this=values[0], expressions=list(values[1:]), ignore_nulls=True)
+
+
+def _extreme(kind: type[exp.Least | exp.Greatest]) -> Callable[[Node, Sequence[exp.Expr], Let], exp.Expr]:
+    def sql(_node: Node, args: Sequence[exp.Expr], _let: Let) -> exp.Expr:
+        return sql_extreme(kind, *args)
+
+    return sql
+
+
 def _sql_product(node: Node, args: Sequence[exp.Expr], let: Let) -> exp.Expr:
     product = exp.paren(exp.Mul(this=args[0], expression=args[1]))
     return sql_half_even(product, sql_integer(ONE), let) if _both_scaled(node) else product
@@ -543,8 +555,8 @@ RULES: Final[Mapping[type[exp.Expr], Rule]] = {
     exp.Between: Rule("a between 1 and b", _between, _order, _python_between, _sql_between),
     exp.Case: Rule("case when p then a else b end", _when, _case, _python_case, _sql_case),
     exp.Coalesce: Rule("coalesce(a, b)", _many, _same, _python_first, _function(exp.Coalesce)),
-    exp.Least: Rule("least(a, b)", _many, _same_numbers, _python_least, _function(exp.Least)),
-    exp.Greatest: Rule("greatest(a, b)", _many, _same_numbers, _python_greatest, _function(exp.Greatest)),
+    exp.Least: Rule("least(a, b)", _many, _same_numbers, _python_least, _extreme(exp.Least)),
+    exp.Greatest: Rule("greatest(a, b)", _many, _same_numbers, _python_greatest, _extreme(exp.Greatest)),
 }
 """Everything an expression may contain; parentheses only group."""
 

@@ -14,4 +14,10 @@ class ConnectorConfig(BaseModel):
     misspelt. Secrets are `SecretStr`. Every vendor address is a setting with a default (`base_url`, `login_url`, …).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )

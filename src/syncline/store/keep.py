@@ -31,7 +31,7 @@ class Keep(MutableMapping[str, str]):
             ).scalar_one_or_none()
         if found is None:
             raise KeyError(name)
-        return found
+        return str(found)
 
     def __setitem__(self, name: str, value: str) -> None:
         with self._database.write() as connection:

@@ -15,12 +15,16 @@ __all__ = ["Profile", "find", "profiles"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who a person is. `emails` in the order we met them; `keys` are ours, those of merged people included."""
+    """Who a person is. `emails` in the order we met them; `keys` are ours, those of merged people included.
+
+    `namespaces` are those of all the person's identifiers.
+    """
 
     person_id: int
     key: str
     emails: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    namespaces: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -28,7 +32,7 @@ def profiles(connection: Connection, people: Collection[int]) -> dict[int, Profi
     """The profiles of `people`; those merged into another are left out."""
     found: dict[int, Profile] = {}
     for batch in batches(people):
-        emails = _emails(connection, batch)
+        identifiers = _identifiers(connection, batch)
         attributes = _attributes(connection, batch)
         keys = _keys(connection, batch)
         table = schema.person
@@ -36,22 +40,29 @@ def profiles(connection: Connection, people: Collection[int]) -> dict[int, Profi
             select(table.c.id, table.c.key).where(table.c.id.in_(batch), table.c.merged_into.is_(None))
         )
         for person, key in rows:
+            known = identifiers.get(person, ())
             found[person] = Profile(
-                person, key, tuple(emails.get(person, ())), (key, *keys.get(person, ())), attributes.get(person, {})
+                person_id=person,
+                key=key,
+                emails=tuple(value for namespace, value in known if namespace == "email"),
+                keys=(key, *keys.get(person, ())),
+                namespaces=frozenset(namespace for namespace, _ in known),
+                attributes=attributes.get(person, {}),
             )
     return found
 
 
-def _emails(connection: Connection, people: Collection[int]) -> dict[int, list[str]]:
+def _identifiers(connection: Connection, people: Collection[int]) -> dict[int, list[tuple[str, str]]]:
+    """Person → (namespace, value), the first met first."""
     table = schema.identifier
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[tuple[str, str]]] = {}
     rows = connection.execute(
-        select(table.c.person_id, table.c.value)
-        .where(table.c.namespace == "email", table.c.person_id.in_(people))
+        select(table.c.person_id, table.c.namespace, table.c.value)
+        .where(table.c.person_id.in_(people))
         .order_by(table.c.person_id, table.c.first_us, table.c.value)
     )
-    for person, value in rows:
-        found.setdefault(person, []).append(value)
+    for person, namespace, value in rows:
+        found.setdefault(person, []).append((namespace, value))
     return found
 
 
@@ -85,7 +96,8 @@ def find(connection: Connection, word: str) -> int | None:
         select(schema.person.c.id, schema.person.c.merged_into).where(schema.person.c.key == word)
     ).first()
     if by_key:
-        return by_key.merged_into or by_key.id
-    return connection.execute(
+        return int(by_key.merged_into or by_key.id)
+    found = connection.execute(
         select(table.c.person_id).where(or_(table.c.value == word.strip().lower(), table.c.value == word)).limit(1)
     ).scalar_one_or_none()
+    return None if found is None else int(found)

@@ -34,6 +34,7 @@ __all__ = [
     "scores",
     "standings",
     "start_run",
+    "stored_scores",
     "take",
 ]
 
@@ -140,6 +141,19 @@ def put_scores(connection: Connection, results: Sequence[tuple[int, ScoreResult]
     if changed:
         upsert(connection, table, changed)
         connection.execute(insert(schema.score_history), changed)
+
+
+def stored_scores(connection: Connection, name: str, namespace: str) -> Iterator[tuple[str, Decimal, str | None]]:
+    """(identifier, value, band) of everyone known in `namespace`, as last stored, in order of the identifier."""
+    table, known = schema.score, schema.identifier
+    rows = connection.execute(
+        select(known.c.value, table.c.value_hundredths, table.c.band)
+        .join(known, known.c.person_id == table.c.person_id)
+        .where(table.c.name == name, known.c.namespace == namespace)
+        .order_by(known.c.value)
+    )
+    for identifier, value, band in rows:
+        yield identifier, Decimal(value).scaleb(-2), band
 
 
 def _score_row(person: int, result: ScoreResult, as_of_us: int) -> dict[str, Any]:

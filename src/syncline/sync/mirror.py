@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from syncline.errors import CursorExpiredError
-from syncline.model import ChangePage, microseconds
+from syncline.model import ChangePage, Field, microseconds
 from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, schema
@@ -26,7 +26,7 @@ def describe(target: Target, sink: Sink[ConnectorConfig], retry: Retry) -> Targe
     return preflight(target, {name: _describe(sink, name, retry) for name in target.objects})
 
 
-def _describe(sink: Sink[ConnectorConfig], name: str, retry: Retry) -> list[object]:
+def _describe(sink: Sink[ConnectorConfig], name: str, retry: Retry) -> list[Field]:
     return list(retry(lambda: sink.describe(name)))
 
 

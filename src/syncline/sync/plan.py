@@ -351,8 +351,8 @@ class Planner:
     def _no_create(self, target: Target, assessment: Assessment, person: Profile) -> str | None:
         if not target.create:
             return "not in the CRM (when_missing: skip)"
-        if not person.emails:
-            return "no e-mail address yet"
+        if target.create_with not in person.namespaces:
+            return f"no {target.create_with} yet to find them again by"
         if target.create_if is not None:
             name, at_least = target.create_if
             if assessment.scores[name].value < at_least:

@@ -24,7 +24,7 @@ class SourceReport(_Model):
     duplicate: int = 0
     quarantined: int = 0
     events: int = 0
-    machine: int = Field(0, description="events judged to be a proxy's or a scanner's; kept, never scored")
+    machine: int = Field(default=0, description="events judged to be a proxy's or a scanner's; kept, never scored")
     cleansed: dict[str, int] = Field(default_factory=dict, description="rule -> how often it applied")
     calls: int = 0
     error: str | None = None
@@ -42,10 +42,10 @@ class RecordChange(_Model):
     operation: Literal["create", "update", "task", "add", "remove"]
     object: str
     person: str = Field(description="our opaque key")
-    id: str | None = Field(None, description="the CRM's id; none for a record that is created")
+    id: str | None = Field(default=None, description="the CRM's id; none for a record that is created")
     fields: dict[str, tuple[Any, Any]] = Field(default_factory=dict, description="field -> [before, after]")
     subject: str | None = None
-    status: str | None = Field(None, description="of a run: what became of it")
+    status: str | None = Field(default=None, description="of a run: what became of it")
     reason: str | None = None
 
 
@@ -65,13 +65,13 @@ class SinkReport(_Model):
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
-    retry: int = Field(0, description="met weather; they come again on the next run")
+    retry: int = Field(default=0, description="met weather; they come again on the next run")
     tasks: int = 0
     members: int = 0
     conflicts: int = 0
     skipped: dict[str, int] = Field(default_factory=dict, description="reason -> people who were not written")
-    drift: int = Field(0, description="fields of ours that somebody else had changed")
-    undecided: int = Field(0, description="fields where both sides changed and the policy is to ask")
+    drift: int = Field(default=0, description="fields of ours that somebody else had changed")
+    undecided: int = Field(default=0, description="fields where both sides changed and the policy is to ask")
     parked: list[str] = Field(default_factory=list, description="mappings the CRM cannot take, each with its reason")
     error: str | None = None
     changes: list[RecordChange] = Field(default_factory=list)

@@ -21,7 +21,7 @@ class FieldMap:
     policy: Policy = "ours"
     origin: Origin | None = None
     to: str | None = None
-    default: str | int | bool | None = None
+    default: str | int | bool | Decimal | None = None
     moves: Decimal | None = None
     """Write only when the value has moved by this much since the CRM last accepted it,"""
     or_band: bool = False
@@ -66,6 +66,9 @@ class Target:
     fields: tuple[FieldMap, ...]
     limits: Limits
     create_if: tuple[str, Decimal] | None = None
+    """A score and its lowest value: who is worth a new record."""
+    create_with: str = "email"
+    """The identifier somebody must have to be created: without it, they could not be found again."""
     segments: Mapping[str, str] = field(default_factory=dict)
     guard: Guard = Guard()
     described: Mapping[str, Mapping[str, Field]] = field(default_factory=dict)

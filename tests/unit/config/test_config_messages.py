@@ -139,7 +139,7 @@ CONNECTIONS = {
     ),
     "no plugin": (
         "version: 1\nconnections:\n  crm: {path: x}\n",
-        "3: connections.crm.plugin: missing: the kind of connector, such as mailchimp or salesforce",
+        "3: connections.crm.plugin: missing: the kind of connector; `syncline plugins` lists them",
     ),
     "bad connection name": (
         "version: 1\nconnections:\n  1st: {plugin: sheet, path: x}\n",
@@ -463,7 +463,7 @@ SYNCS = {
     ),
     "guard misspelt": (
         BASE + SYNC + "    guard: {create: 10}\n    fields: {A: {from: person.title, owner: ours}}\n",
-        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, deletes, tasks",
+        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, tasks",
     ),
     "negative guard": (
         BASE + SYNC + "    guard: {creates: -1}\n    fields: {A: {from: person.title, owner: ours}}\n",

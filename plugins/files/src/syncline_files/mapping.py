@@ -212,9 +212,9 @@ def _column(names: tuple[str, ...]) -> Get:
     def nested(row: Row) -> Any:
         if name in row:
             return flat(row)
-        value: Any = row
-        for step in path:
-            value = value.get(step) if isinstance(value, Mapping) else None
+        value = row.get(path[0])
+        for step in path[1:]:
+            value = value.get(step) if type(value) is dict else None
         return (value.strip() or None) if type(value) is str else value
 
     return flat if len(path) == 1 else nested
@@ -287,7 +287,7 @@ def _word(value: Any) -> str:
 
 def _cast(kind: str | None, column: str, decimal: str) -> Callable[[Any], Any]:
     if kind == "text":
-        return lambda value: value if type(value) is str and "\0" not in value else _text(value, column)
+        return lambda value: _text(value, column)
     if kind == "number":
         return lambda value: _number(value, column, decimal)
     if kind == "boolean":
@@ -298,7 +298,9 @@ def _cast(kind: str | None, column: str, decimal: str) -> Callable[[Any], Any]:
 
 
 def _text(value: Any, column: str) -> str:
-    if isinstance(value, Mapping | list):
+    if type(value) is str and "\0" not in value:
+        return value
+    if isinstance(value, dict | list):
         raise RecordError(f"column {column!r} holds {_shown(value)}, not a text")
     text = _word(value)
     if "\0" in text:

@@ -21,6 +21,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
 
+from pydantic_core import from_json
+
 from syncline.errors import ConfigError, TransientError
 from syncline_files.config import FileFormat, FilesConfig
 
@@ -396,18 +398,25 @@ _decode: Final = json.JSONDecoder(parse_constant=_refuse).decode
 def _json_object(text: str) -> Cells:
     """ValueError in words for a person."""
     try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        value = _said_plainly(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON {type(value).__name__}, not an object; one object a line is expected")  # noqa: TRY004  # see above
+    return value
+
+
+def _said_plainly(text: str) -> Any:
+    """What the fast parser refused, read by the standard one: it is the better at saying why."""
+    try:
         value = _decode(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("not usable: half a character (a lone surrogate)") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("not usable: nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"a JSON {type(value).__name__}, not an object; one object a line is expected")  # noqa: TRY004  # see above
-    if "\\ud" in text or "\\uD" in text:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ValueError("not usable: half a character (a lone surrogate)") from None
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "Activity",
@@ -45,8 +45,13 @@ def _nothing(value: Any) -> Any:
     return None if value == "" else value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_nothing)]
-_MaybeMoment = Annotated[AwareDatetime | None, BeforeValidator(_nothing)]
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+_Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
+Moment = Annotated[_Utc, BeforeValidator(_nothing)]
+_MaybeMoment = Annotated[_Utc | None, BeforeValidator(_nothing)]
 _MaybeText = Annotated[str | None, BeforeValidator(_nothing)]
 
 

@@ -174,12 +174,12 @@ class _Life:
         bounces_at = self._chance.randrange(8) if self._persona == "cold" and self._chance.random() < 0.03 else None
         for campaign in self._world.sent:
             campaign.recipients.append(self._who.hash)
-            if bounces_at == campaign.number and self._bounce(campaign):
-                return
-            getattr(self, f"_{self._persona}")(campaign)
             if leaves_at == campaign.number:
                 self._leave(campaign)
                 return
+            if bounces_at == campaign.number and self._bounce(campaign):
+                return
+            getattr(self, f"_{self._persona}")(campaign)
         if self._persona == "hot":
             self._world.welcome.recipients.append(self._who.hash)
             self._world.welcome.add(self._who.hash, self._act("open", self._who.opted_in, 60, 7_200))

@@ -142,7 +142,7 @@ class MailchimpSource(Source[MailchimpConfig]):
             f"/reports/{report.id}/{reader.listing}", "email_id", **self._since(reader, mark)
         ):
             if last:
-                yield Page(last, cursor.with_mark(report.id, Mark(newest=explosion.newest, totals=reader.totals(report))).text())
+                yield Page(last, None)
             last = explosion.records(rows)
         newest = min(explosion.newest, self.context.clock()) if explosion.newest else None
         cursor = cursor.with_mark(report.id, Mark(newest=newest, totals=reader.totals(report)))

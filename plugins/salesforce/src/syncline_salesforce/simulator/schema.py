@@ -307,7 +307,7 @@ def _parse(line: str) -> FieldDef:
         updateable="u" in flags,
         nillable="n" in flags,
         defaulted="d" in flags,
-        restricted="r" in flags or kind == "boolean",
+        restricted="r" in flags,
         id_lookup="l" in flags,
         unique="x" in flags,
         external_id="x" in flags,
@@ -362,7 +362,6 @@ def custom_field(name: str, metadata: Mapping[str, Any]) -> FieldDef:
         updateable=True,
         nillable=not checkbox,
         defaulted=checkbox,
-        restricted=checkbox,
         id_lookup=bool(metadata.get("externalId")),
         unique=bool(metadata.get("unique")),
         external_id=bool(metadata.get("externalId")),
@@ -380,12 +379,12 @@ def describe_field(definition: FieldDef) -> dict[str, Any]:
         "aggregatable": kind not in ("boolean", "address") and definition.filterable,
         "aiPredictionField": False,
         "autoNumber": False,
-        "byteLength": definition.length if kind in ("id", "reference") else definition.length * 3,
+        "byteLength": 18 if kind in ("id", "reference") else definition.length * 3,
         "calculated": False,
         "calculatedFormula": None,
         "cascadeDelete": False,
         "caseSensitive": False,
-        "compoundFieldName": "Address" if definition.compound else None,
+        "compoundFieldName": _compound(definition),
         "controllerName": None,
         "createable": definition.createable,
         "custom": definition.custom,
@@ -435,6 +434,12 @@ def describe_field(definition: FieldDef) -> dict[str, Any]:
         "updateable": definition.updateable,
         "writeRequiresMasterRead": False,
     }
+
+
+def _compound(definition: FieldDef) -> str | None:
+    if definition.name in ("LastName", "FirstName", "Salutation"):
+        return "Name"
+    return "Address" if definition.compound else None
 
 
 def _picklist_value(value: str, default: str | None) -> dict[str, Any]:
