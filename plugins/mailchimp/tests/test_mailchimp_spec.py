@@ -25,7 +25,7 @@ SERVER = "https://server.api.mailchimp.com"
 
 @pytest.fixture(scope="module")
 def contract():
-    """The contract, with one correction: an optional time may be an empty string (recorded traffic of 2016 and 2026)."""
+    """The contract, with one correction: an optional time may be an empty string (recorded 2016 and 2026)."""
     document = json.loads(SPEC.read_text(encoding="utf-8"))
     _allow_empty_times(document)
     config = openapi_core.Config(

@@ -137,5 +137,5 @@ def _adbc(database: Database) -> Iterator[Reader]:
 
 def _text(statement: Select[Any]) -> str:
     """Integers and names from a checked program only, so they may stand in the text."""
-    dialect = postgresql.dialect(paramstyle="named")  # others double every percent sign
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # others double every percent sign
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))

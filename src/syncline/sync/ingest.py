@@ -253,7 +253,7 @@ def _write(
     machine = sum(row.machine for row in rows.values()) + len(late)
     verdict = judge_visits(connection, rows, [*gone, *late.values()], survivors)
     log.suppress(connection, verdict.suppressed)
-    pass
+    log.restore(connection, verdict.restored)
     counted = [row for row in rows.values() if row.id not in verdict.new]
     log.append(connection, counted)
     log.append(connection, [rows[id_] for id_ in verdict.new], kept=False)

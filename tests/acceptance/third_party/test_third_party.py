@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,61 @@ def test_a_third_partys_package_is_found_and_works(installed: Path, tmp_path: Pa
     assert answer["events"] == [["page_visit", "giulia@acme.example"], ["email_open", "marco@acme.example"]]
     assert answer["statuses"] == [["created", "created"], ["updated", "updated"]]
     assert answer["remote"] == [[["giulia@acme.example"], "1.50", "us"], [["marco@acme.example"], "1.50", "us"]]
+
+
+CONFIG = """
+version: 1
+connections:
+  visits: {plugin: acme, file: events.json}
+  crm: {plugin: acme-crm, file: crm.json}
+classify: {page_type: {pricing: ["*/prezzi*"]}}
+scores: {interesse: {model: comportamentale}}
+syncs:
+  - name: contacts
+    to: crm
+    object: Contact
+    match: Ref
+    when_missing: create
+    fields:
+      Score: {from: score.interesse, owner: ours}
+      Email: {from: person.email, owner: shared, policy: only_if_empty}
+"""
+
+
+def syncline(installed: Path, folder: Path, *words: str) -> dict[str, Any]:
+    """The command, as a user of the third party's package types it."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", "from syncline.cli.main import main; main()", *words, "--json"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_third_partys_source_and_sink_run_the_whole_path(installed: Path, tmp_path: Path) -> None:
+    """Two pricing visits less than 48 hours ago: (2 x 10) x 1.3; one record found by its address, one created."""
+    visits = [
+        {"id": n, "at": 1780000000 + n, "who": "giulia@acme.example", "did": "visited", "page": "/prezzi"}
+        for n in (1, 90)
+    ]
+    opened = {"id": 3, "at": 1780000060, "who": "marco@acme.example", "did": "opened"}
+    (tmp_path / "events.json").write_text(json.dumps([*visits, opened]))
+    giulia = {"Id": "C1", "Ref": None, "Email": "GIULIA@acme.example", "Score": None}
+    row = {"fields": giulia, "version": 1, "at": "2026-05-01T00:00:00+00:00", "by": "person"}
+    (tmp_path / "crm.json").write_text(json.dumps({"version": 1, "contacts": {"C1": row}}))
+    (tmp_path / "connectors.yaml").write_text(CONFIG)
+    as_of = ("--as-of", "2026-05-29T00:00:00")
+    planned = syncline(installed, tmp_path, "plan", *as_of)["sinks"]["crm"]
+    done = syncline(installed, tmp_path, "run", *as_of)["sinks"]["crm"]
+    assert (done["created"], done["updated"]) == (planned["created"], planned["updated"]) == (1, 1)
+    contacts = json.loads((tmp_path / "crm.json").read_text())["contacts"]
+    assert len(contacts) == 2
+    held = contacts["C1"]["fields"]
+    assert held == {**giulia, "Ref": held["Ref"], "Score": held["Score"]}
+    assert held["Ref"]
+    assert Decimal(held["Score"]) == 26
+    again = syncline(installed, tmp_path, "run", *as_of)["sinks"]["crm"]
+    assert (again["created"], again["updated"], again["unchanged"]) == (0, 0, 2)
 
 
 @pytest.mark.parametrize(("file", "most"), [("source.py", 60), ("sink.py", 70)])
