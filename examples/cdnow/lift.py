@@ -1,20 +1,20 @@
 """Did the bands know? What customers bought in the 39 weeks after they were scored, band by band.
 
-    python lift.py < bands.json      # {"00004": "high", "00018": "low", …}: the customer's number → the band
+    python lift.py
 
 The score is as of 1997-09-30 and sees what was bought until then; the rest of the file is the outcome.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from syncline import Host
 
 __all__ = ["AS_OF", "BANDS", "WEEKS", "BandLift", "lift", "purchases_after", "table"]
 
@@ -64,5 +64,17 @@ def _line(band: str, purchases: Sequence[int]) -> BandLift:
     return BandLift(band, len(purchases), again / len(purchases), sum(purchases) / len(purchases))
 
 
+def main() -> None:
+    """Prepare the simulated CRM, run once, and hold the bands against what happened."""
+    with Host.load(Path(__file__).with_name("connectors.yaml")) as host:
+        host.prepare("crm")
+        crm = host.run().sinks["crm"]
+        bands = {who: band for who, _, band in host.scores("loyalty", "cdnow:customer")}
+    print(
+        f"CRM: {crm.created:,} created, {crm.updated:,} updated, {crm.unchanged:,} unchanged, {crm.write_calls} calls"
+    )
+    print(table(lift(bands, purchases_after())))
+
+
 if __name__ == "__main__":
-    print(table(lift(json.load(sys.stdin), purchases_after())))  # noqa: T201  # printing is what it is for
+    main()

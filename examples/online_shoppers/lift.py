@@ -1,18 +1,18 @@
 """Did the bands know? Which share of the sessions of each band ended in a purchase.
 
-python lift.py < bands.json      # {"2": "high", "3": "low", …}: the line of the session in the file → the band
+python lift.py
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from syncline import Host
 
 __all__ = ["BANDS", "BandLift", "lift", "purchases", "table"]
 
@@ -57,5 +57,17 @@ def _line(band: str, outcomes: Sequence[bool], average: float) -> BandLift:
     return BandLift(band, len(outcomes), share, share / average)
 
 
+def main() -> None:
+    """Prepare the simulated CRM, run once, and hold the bands against what happened."""
+    with Host.load(Path(__file__).with_name("connectors.yaml")) as host:
+        host.prepare("crm")
+        crm = host.run().sinks["crm"]
+        bands = {who: band for who, _, band in host.scores("engagement", "shop:visitor")}
+    print(
+        f"CRM: {crm.created:,} created, {crm.updated:,} updated, {crm.unchanged:,} unchanged, {crm.write_calls} calls"
+    )
+    print(table(lift(bands, purchases())))
+
+
 if __name__ == "__main__":
-    print(table(lift(json.load(sys.stdin), purchases())))  # noqa: T201  # printing is what it is for
+    main()

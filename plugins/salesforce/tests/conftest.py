@@ -25,7 +25,8 @@ SEGMENT = "Lead caldo"
 
 def make_sink(org: SalesforceSimulator, **settings: Any) -> SalesforceSink:
     """A sink of its own session; waits are not waited for."""
-    config = SalesforceConfig.model_validate({**org.settings, **settings})
+    simulated = {name: value for name, value in org.settings.items() if name != "plugin"}
+    config = SalesforceConfig.model_validate({**simulated, **settings})
     return SalesforceSink(config, Context("crm", Http("crm", sleep=lambda _: None), org.now, {}))
 
 

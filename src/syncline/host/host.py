@@ -143,7 +143,7 @@ class Host:
         configured = self.config.connections[name]
         kind: type[Any] = self.plugins.connector(configured.plugin)
         settings = self._settings(name)
-        context = Context(name, Http(name), self.now, Keep(self.database, name))
+        context = Context(name, Http(name), self.now, Keep(self.database, name), self.folder)
         connector: Source[Any] | Sink[Any] = kind(settings, context)
         return connector
 

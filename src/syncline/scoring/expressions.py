@@ -20,6 +20,7 @@ from syncline.scoring import numbers
 from syncline.scoring.numbers import ONE, bounded, half_even
 
 __all__ = [
+    "FUNCTIONS",
     "RULES",
     "ExpressionError",
     "Kind",

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from syncline.model import (
@@ -52,13 +53,15 @@ class Context:
 
     `connection` is its name in connectors.yaml, `clock` the current time (aware, UTC), `http` the only way out.
     `keep` holds small strings for the connection across runs (a rotated refresh token): every assignment is durable
-    when it returns, and nothing of it is ever printed.
+    when it returns, and nothing of it is ever printed. `folder` is where relative paths in settings count from: that of
+    connectors.yaml, wherever the command was typed.
     """
 
     connection: str
     http: Http
     clock: Callable[[], datetime]
     keep: MutableMapping[str, str]
+    folder: Path = Path()
 
 
 class Connector(ABC, Generic[C]):

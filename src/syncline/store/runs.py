@@ -23,9 +23,12 @@ __all__ = [
     "abandon",
     "actions_waiting",
     "attempts",
+    "close_settled",
     "dead_letters",
     "enqueue",
     "finish_run",
+    "give_up_waiting",
+    "mark_sent",
     "put_actions",
     "put_scores",
     "put_standings",
@@ -36,10 +39,15 @@ __all__ = [
     "start_run",
     "stored_scores",
     "take",
+    "unanswered",
 ]
 
 PENDING: Final = "pending"
 ABANDONED: Final = "abandoned"
+SENT: Final = "sent"
+"""Under way: a row that stays so was written, or was not; the answer never came."""
+
+_RUNS_LOOKED_BACK: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +344,31 @@ def abandon(connection: Connection, run_id: str | None = None) -> int:
     return connection.execute(update(table).where(where).values(status=ABANDONED)).rowcount
 
 
+def give_up_waiting(connection: Connection, name: str, run_id: str) -> None:
+    """The answers that did not come are no longer awaited."""
+    table = schema.outbox
+    mine = and_(table.c.run_id == run_id, table.c.connection == name, table.c.status == SENT)
+    connection.execute(update(table).where(mine).values(status=ABANDONED))
+
+
+def mark_sent(connection: Connection, rows: Sequence[OutboxRow]) -> None:
+    """These rows are about to be sent."""
+    table = schema.outbox
+    for batch in batches(row.id for row in rows):
+        connection.execute(update(table).where(table.c.id.in_(batch)).values(status=SENT))
+
+
+def unanswered(connection: Connection, name: str) -> dict[str, list[OutboxRow]]:
+    """Run → the rows it sent without hearing what became of them."""
+    table, run = schema.outbox, schema.run
+    latest = connection.scalars(select(run.c.id).order_by(run.c.started_us.desc()).limit(_RUNS_LOOKED_BACK)).all()
+    found: dict[str, list[OutboxRow]] = {}
+    where = and_(table.c.run_id.in_(latest), table.c.status == SENT, table.c.connection == name)
+    for row in connection.execute(select(table).where(where).order_by(table.c.id)):
+        found.setdefault(row.run_id, []).append(_outbox_row(row))
+    return found
+
+
 def record_outcomes(
     connection: Connection,
     run_id: str,
@@ -384,6 +417,18 @@ def _close_dead_letters(connection: Connection, name: str, rows: Sequence[Outbox
                 table.c.object == batch[0].object,
             )
         )
+
+
+def close_settled(connection: Connection, name: str, people: Collection[int], rows: Iterable[OutboxRow]) -> None:
+    """Close the dead letters of `people` whose write is no longer wanted: `rows` are all that is."""
+    table = schema.dead_letter
+    wanted = {(row.operation, row.object, row.key) for row in rows}
+    for batch in batches(people):
+        mine = and_(table.c.connection == name, table.c.person_id.in_(batch))
+        for letter in connection.execute(select(table.c.operation, table.c.object, table.c.key).where(mine)).all():
+            if tuple(letter) not in wanted:
+                same = and_(*(table.c[column] == value for column, value in letter._mapping.items()))
+                connection.execute(delete(table).where(mine, same))
 
 
 def _bury(connection: Connection, run_id: str, name: str, row: OutboxRow, outcome: Outcome, at_us: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -77,9 +77,13 @@ class Deliverer:
             if not rows:
                 return
             ready = [row for row in rows if operation == "upsert" or row.person_id in refs]
-            results = self._send(ready, refs) if ready else []
-            results += [(row, _homeless(row)) for row in rows if row not in ready]
-            self._record(operation, group[0], results, refs)
+            homeless = [(row, _homeless(row)) for row in rows if row not in ready]
+            if homeless:
+                self._record(operation, group[0], homeless, refs)
+            with self._database.write() as connection:
+                runs.mark_sent(connection, ready)
+            for results in self._send(ready, refs) if ready else ():
+                self._record(operation, group[0], results, refs)
             self._progress(len(rows))
 
     def _refs(self, connection: Connection, rows: Sequence[OutboxRow]) -> dict[int, RemoteRef]:
@@ -92,19 +96,25 @@ class Deliverer:
 
     # Sending
 
-    def _send(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> list[tuple[OutboxRow, Outcome]]:
-        """One call, its weather retried; a batch refused whole is halved until exactly the bad rows are left."""
+    def _send(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Iterator[list[tuple[OutboxRow, Outcome]]]:
+        """One call, its weather retried; a batch refused whole is halved until exactly the bad rows are left.
+
+        The results of every call come by themselves, to be recorded before the next call can go wrong.
+        """
         try:
             outcomes = self._retry(lambda: self._call(rows, refs))
         except _NOT_BISECTED:
             raise
         except ConnectorError as error:
             if len(rows) == 1:
-                return [(rows[0], Outcome(rows[0].key, Status.REJECTED, reason=str(error)))]
+                yield [(rows[0], Outcome(rows[0].key, Status.REJECTED, reason=str(error)))]
+                return
             half = len(rows) // 2
-            return self._send(rows[:half], refs) + self._send(rows[half:], refs)
+            yield from self._send(rows[:half], refs)
+            yield from self._send(rows[half:], refs)
+            return
         self._hold_to_contract(rows, outcomes)
-        return list(zip(rows, outcomes, strict=True))
+        yield list(zip(rows, outcomes, strict=True))
 
     def _call(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Sequence[Outcome]:
         operation, object_name = rows[0].operation, rows[0].object
@@ -179,6 +189,8 @@ class Deliverer:
             report.members += 1
         elif outcome.status is Status.CREATED:
             report.created += 1
+        elif outcome.status is Status.UNCHANGED:
+            report.unchanged += 1
         else:
             report.updated += 1
 

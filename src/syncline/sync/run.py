@@ -301,7 +301,9 @@ class Runner:
                 crm.put_links(connection, target.connection, part.matches.fresh, at_us)
                 crm.put_conflicts(connection, target.connection, batch.people, part.matches.conflicts, at_us)
                 _put_read(connection, target.connection, part, at_us)
-                runs.enqueue(connection, self.run_id, target.connection, list(outbox_rows(part)))
+                rows = list(outbox_rows(part))
+                runs.close_settled(connection, target.connection, batch.people, rows)
+                runs.enqueue(connection, self.run_id, target.connection, rows)
 
     # Delivering
 

@@ -85,7 +85,7 @@ class FilesSource(Source[FilesConfig]):
                 file.read(1)
             columns = self._columns(reader_for(path, self.config), path)
             size = f"{path.stat().st_size:,} bytes, {file_format(path, self.config)}"
-            details[path.as_posix()] = size if columns is None else f"{size}, columns {', '.join(columns)}"
+            details[self._name(path)] = size if columns is None else f"{size}, columns {', '.join(columns)}"
         return Account(
             id=", ".join(self.config.path), name=f"{len(paths)} file{'s' * (len(paths) > 1)}", details=details
         )
@@ -101,7 +101,7 @@ class FilesSource(Source[FilesConfig]):
         paths = self._paths()
         if not paths:
             self._nothing_to_read(cursor)
-        here = {path.as_posix() for path in paths}
+        here = {self._name(path) for path in paths}
         progress = _Progress({name: place for name, place in before.items() if name in here}, self.config.page_rows)
         for path in paths:
             yield from self._one_file(path, progress)
@@ -121,8 +121,9 @@ class FilesSource(Source[FilesConfig]):
 
     def _one_file(self, path: Path, progress: _Progress) -> Iterator[Page]:
         try:
-            for records, place in self._news(path, progress.known.get(path.as_posix())):
-                yield from progress.add(path.as_posix(), records, place)
+            name = self._name(path)
+            for records, place in self._news(path, progress.known.get(name)):
+                yield from progress.add(name, records, place)
         except ConnectorError as error:
             _log.warning("%s: %s", self.context.connection, error)
             progress.trouble.append(error)
@@ -158,7 +159,7 @@ class FilesSource(Source[FilesConfig]):
             yield page
 
     def _records(self, path: Path, rows: Sequence[Row], seen: Occurrences | None) -> list[RawRecord]:
-        name = path.as_posix()
+        name = self._name(path)
         keys = _keys(rows, seen) if seen else (self._key(row, name) for row in rows)
         return [
             RawRecord("rows", key or f"{name}:{row.line}", _payload(name, row))
@@ -185,22 +186,35 @@ class FilesSource(Source[FilesConfig]):
         return columns
 
     def _paths(self) -> list[Path]:
-        found = {name for pattern in self.config.path for name in glob.glob(pattern, recursive=True)}
-        return [Path(name) for name in sorted(found) if not Path(name).is_dir()]
+        folder = self.context.folder
+        found = {name for pattern in self.config.path for name in glob.glob(pattern, root_dir=folder, recursive=True)}
+        return [folder / name for name in sorted(found) if not (folder / name).is_dir()]
+
+    def _name(self, path: Path) -> str:
+        """What a file is called in records and cursors: the same from wherever the command was typed."""
+        folder = self.context.folder
+        return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+    def _folder_of(self, pattern: str) -> Path:
+        """The folder that surely must be there for anything to match."""
+        folder = Path(pattern).parent
+        while glob.has_magic(str(folder)):
+            folder = folder.parent
+        return self.context.folder / folder
 
     def _nothing_to_read(self, cursor: str | None) -> None:
         """Files that were read may be moved away, all of them; but their folder stays."""
         if cursor is None:
             raise ConfigError(self._nothing_matches(), where=self.context.connection)
         for pattern in self.config.path:
-            if not _folder_of(pattern).is_dir():
+            if not self._folder_of(pattern).is_dir():
                 message = f"the folder of {pattern!r} is gone; is a drive not mounted?"
                 raise TransientError(message, where=self.context.connection)
 
     def _nothing_matches(self) -> str:
         lines = []
         for pattern in self.config.path:
-            folder = _folder_of(pattern)
+            folder = self._folder_of(pattern)
             while not folder.is_dir():
                 folder = folder.parent
             names = sorted(p.name + ("/" if p.is_dir() else "") for p in folder.iterdir())
@@ -208,14 +222,6 @@ class FilesSource(Source[FilesConfig]):
             there = ", ".join(names[:_LISTED]) + more if names else "nothing"
             lines.append(f"no file matches {pattern!r}; in {folder.resolve().name or '/'}/ there is: {there}")
         return "\n".join(lines)
-
-
-def _folder_of(pattern: str) -> Path:
-    """The folder that surely must be there for anything to match."""
-    folder = Path(pattern).parent
-    while glob.has_magic(str(folder)):
-        folder = folder.parent
-    return folder
 
 
 def _payload(name: str, row: Row) -> Mapping[str, Any]:

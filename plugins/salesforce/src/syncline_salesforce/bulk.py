@@ -116,17 +116,18 @@ def _raise_on_refusal(job: BulkJob, object: str) -> None:
 
 
 def _outcomes(client: Client, object: str, job: BulkJob, writes: Sequence[Write]) -> dict[str, Outcome]:
+    """Results repeat our own columns as we sent them, so a row is found by the cell it matched on."""
     column = writes[0].match[0]
-    keys = {w.match[1].casefold(): w.key for w in writes}
+    keys = {w.match[1]: w.key for w in writes}
     found: dict[str, Outcome] = {}
     for row in _rows(client.job_results(job.id, "successfulResults")):
-        key = keys[row[column].casefold()]
-        status = Status.CREATED if row["sf__Created"] == "true" else Status.UPDATED
-        found[key] = Outcome(key, status, RemoteRef(object, row["sf__Id"]))
+        if key := keys.get(row.get(column, "")):
+            status = Status.CREATED if row["sf__Created"] == "true" else Status.UPDATED
+            found[key] = Outcome(key, status, RemoteRef(object, row["sf__Id"]))
     if job.failed:
         for row in _rows(client.job_results(job.id, "failedResults")):
-            key = keys[row[column].casefold()]
-            found[key] = problem_outcome(key, problem_of_cell(row["sf__Error"]))
+            if key := keys.get(row.get(column, "")):
+                found[key] = problem_outcome(key, problem_of_cell(row["sf__Error"]))
     return found | {w.key: _not_reached(w, job) for w in writes if w.key not in found}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
 
@@ -72,7 +72,6 @@ Login = Annotated[
 class SalesforceConfig(ConnectorConfig):
     """What a connection to Salesforce needs. Only `login` has no default."""
 
-    plugin: Literal["salesforce"] = "salesforce"
     login: Login
     login_url: str | None = None
     """Where tokens come from; by default what the login flow needs. Data calls go where the token says."""
