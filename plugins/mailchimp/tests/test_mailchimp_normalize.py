@@ -195,16 +195,6 @@ def test_an_unsubscribe_is_the_same_whoever_tells_it_within_the_minute():
     assert pulled.id == told.id
 
 
-def test_clicked_addresses_count_as_more_where_the_settings_say_so():
-    settings = {"page_links": ["*/pricing*"], "content_links": ["*.pdf"], "video_links": ["*/watch/*"]}
-    wanted = {"pricing": "page_visit", "guide.pdf": "content_download", "watch/1": "video_view"}
-    for path, event_type in wanted.items():
-        url = f"https://www.example.com/{path}"
-        click, more = _events("activity", {**FACT, "action": "click", "url": url}, **settings)
-        assert (click.type, more.type, dict(more.properties)) == ("email_click", event_type, {"url": url})
-        assert click.id != more.id
-
-
 @pytest.mark.parametrize(
     ("stream", "payload", "reason"),
     [

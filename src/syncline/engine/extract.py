@@ -26,6 +26,7 @@ from syncline.store.database import Database
 
 __all__ = ["Reader", "events", "first_event", "people", "profiles", "reader"]
 
+_ONE_VIEW: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"  # PostgreSQL looks anew at every statement else
 _ROWS: Final = 20_000
 """How many rows are held as Python objects at a time."""
 
@@ -107,6 +108,8 @@ def _postgres(prop: Property) -> ColumnElement[Any]:
 @contextlib.contextmanager
 def _rows(database: Database) -> Iterator[Reader]:
     with database.read() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql(_ONE_VIEW)
 
         def read(statement: Select[Any], types: pa.Schema) -> pa.Table:
             parts = connection.execution_options(yield_per=_ROWS).execute(statement).partitions(_ROWS)
@@ -126,6 +129,8 @@ def _adbc(database: Database) -> Iterator[Reader]:
 
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with dbapi.connect(url) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(_ONE_VIEW)
 
         def read(statement: Select[Any], types: pa.Schema) -> pa.Table:
             with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -104,7 +105,8 @@ def _boolean(type_: str, name: str, value: object, counts: Counter[str]) -> bool
 def _number(type_: str, name: str, value: object, counts: Counter[str]) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         _wrong_kind(type_, name, value, "a number", counts)
-    if not math.isfinite(value) or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+    finite = isinstance(value, int) or math.isfinite(value)
+    if not finite or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         _wrong_kind(type_, name, value, "a finite number up to 10^12", counts)
     if isinstance(value, int):
         return int(value)
@@ -161,7 +163,12 @@ def _clean_profile(event: Event, counts: Counter[str]) -> dict[str, str]:
 
 
 def _wrong_kind(type_: str, name: str, value: object, valid: str, counts: Counter[str]) -> NoReturn:
-    _refuse(counts, "wrong_kind", f"{type_}.{name} is {value!r} ({type(value).__name__}), it must be {valid}")
+    _refuse(counts, "wrong_kind", f"{type_}.{name} is {_shown(value)} ({type(value).__name__}), it must be {valid}")
+
+
+def _shown(value: object) -> str:
+    """Short, whatever a vendor sends."""
+    return "too large to print" if isinstance(value, int) and abs(value) > 10**40 else reprlib.repr(value)
 
 
 def _refuse(counts: Counter[str], rule: str, reason: str) -> NoReturn:

@@ -86,6 +86,8 @@ class _Parser:
         parent = self._parent(data, path)
         rearm = self.reading.duration(data, "rearm_after", path, zero=True) or 0
         description = self.reading.text(data, "description", path)
+        if not isinstance(value, Mapping):
+            return None
         if not own:
             self.reading.wrong(path, f"segment {name} asks for nothing of its own: give it all, any or not")
             return None
@@ -207,7 +209,13 @@ class _Parser:
         return None if name is None else self._compare(ScoreOf(name), Kind.NUMBER, comparisons, _text(data), path)
 
     def _band(self, value: object, path: Path) -> Predicate | None:
-        score, _, band = str(value).rpartition(".")
+        score, dot, band = str(value).rpartition(".")
+        if not dot:
+            example = next(
+                (f"{name}.{b.name}" for name, model in self.models.items() for b in model.bands), "score.hot"
+            )
+            self.reading.wrong(path, f"band is a score and its band, such as {example}, not {value!r}")
+            return None
         name = self.reading.name(score, path, self.models, "score")
         if name is None or self.reading.name(band, path, [b.name for b in self.models[name].bands], "band") is None:
             return None

@@ -8,17 +8,20 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from syncline.errors import CursorExpiredError
-from syncline.model import ChangePage, Field, microseconds
+from syncline.model import ChangePage, Field, RemoteRef, Value, microseconds
 from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
-from syncline.store import crm, schema
+from syncline.store import crm, runs, schema
 from syncline.store.batches import upsert
 from syncline.store.database import Database
+from syncline.store.runs import OutboxRow
+from syncline.store.values import load
+from syncline.sync.merge import same
 from syncline.sync.progress import Progress
 from syncline.sync.retry import Retry
 from syncline.sync.target import Target, preflight
 
-__all__ = ["describe", "refresh"]
+__all__ = ["describe", "refresh", "settle_unanswered"]
 
 
 def describe(target: Target, sink: Sink[ConnectorConfig], retry: Retry) -> Target:
@@ -76,6 +79,36 @@ def _refresh_object(
 
     retry(attempt)
     return read
+
+
+def settle_unanswered(database: Database, name: str, now: datetime) -> None:
+    """Acknowledge what earlier runs wrote without hearing the answer: where the CRM now holds just that.
+
+    Otherwise a value of ours would look like somebody else's ever after. Reads the mirror, so `refresh` comes first.
+    """
+    with database.read() as connection:
+        lost = runs.unanswered(connection, name)
+    for run_id, rows in lost.items():
+        with database.write() as connection:
+            arrived = _arrived(connection, name, [row for row in rows if row.operation == "upsert"])
+            crm.acknowledge(connection, name, arrived, run_id, microseconds(now))
+            runs.give_up_waiting(connection, name, run_id)
+
+
+def _arrived(connection: Connection, name: str, rows: list[OutboxRow]) -> dict[RemoteRef, dict[str, Value]]:
+    """The fields that hold what a row wanted and did not hold it before."""
+    keyed = crm.mirror_by_key(connection, name, [row.key for row in rows])
+    found: dict[RemoteRef, dict[str, Value]] = {}
+    for row in rows:
+        wanted, before = load(row.payload)["fields"], load(row.before or "{}")
+        for item in keyed.get(row.key, ()):
+            if item.record.ref.object == row.object:
+                found[item.record.ref] = {
+                    field: value
+                    for field, value in wanted.items()
+                    if same(item.record.fields.get(field), value) and not same(before.get(field), value)
+                }
+    return found
 
 
 def _store(database: Database, target: Target, stream: str, page: ChangePage, now: datetime) -> None:

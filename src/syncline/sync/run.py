@@ -25,7 +25,7 @@ from syncline.store.database import Database
 from syncline.store.runs import OutboxRow
 from syncline.store.values import dump, dump_json, load
 from syncline.sync.deliver import Deliverer
-from syncline.sync.mirror import describe, refresh
+from syncline.sync.mirror import describe, refresh, settle_unanswered
 from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
 from syncline.sync.progress import NoProgress, Progress
 from syncline.sync.pull import PullReport, pull
@@ -167,6 +167,7 @@ class Runner:
                 refresh(
                     self._database, checked, sink, retry=self._setup.retry, now=self._setup.clock(), progress=progress
                 )
+                settle_unanswered(self._database, target.connection, self._setup.clock())
                 ready.append(checked)
             except ConnectorError as error:
                 self._drop(report, error)

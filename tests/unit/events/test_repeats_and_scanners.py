@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +50,7 @@ visits = st.lists(
 def test_visits_that_count_are_a_minute_apart_and_the_others_are_not(found: list[Visit]) -> None:
     repeated = repeats(found)
     counted = sorted(v for v in found if v.id not in repeated and not v.machine)
-    assert all(b.t_us - a.t_us >= 60 * SECOND for a, b in zip(counted, counted[1:], strict=False))
+    assert all(b.t_us - a.t_us >= 60 * SECOND for a, b in pairwise(counted))
     for visit in found:
         if visit.id in repeated:
             assert any(0 <= visit.t_us - c.t_us < 60 * SECOND and c < visit for c in counted)

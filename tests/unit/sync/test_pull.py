@@ -489,6 +489,22 @@ def test_what_an_unknown_visitor_did_is_the_persons_who_turns_out(database: Data
     assert (attribute.person_id, attribute.value) == (survivor, "Lucca")
 
 
+def test_merge_settles_repeats_and_scanners_anew(database: Database) -> None:
+    """Apart, each of two people did what a person does; as one they are a scanner, and a visit repeats another."""
+    apart = [
+        *visits(0, who="a@x.example"),
+        *visits(30, who="b@x.example"),
+        did("c1", "email_click", 100, "a@x.example", url="/1"),
+        did("c2", "email_click", 101, "b@x.example", url="/2"),
+        did("c3", "email_click", 102, "b@x.example", url="/3"),
+    ]
+    assert pulled(database, ScriptSource(apart)).machine == 0
+    report = pulled(database, ScriptSource([], [did("m", "email_open", 500, "a@x.example", "b@x.example")]))
+    assert list(log(database)) == [0, 100, 101, 102, 500]
+    assert [at for at, (_, machine) in log(database).items() if machine] == [100, 101, 102]
+    assert (report.machine, report.cleansed["repeated_visit"], report.events) == (3, 1, 0)
+
+
 def test_event_that_names_both_addresses_merges_them(database: Database) -> None:
     pulled(
         database, ScriptSource([did("1", "email_open", 0, "old@x.example"), did("2", "email_open", 1, "new@x.example")])

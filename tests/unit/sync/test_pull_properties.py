@@ -143,20 +143,20 @@ def _check_against_store(database: Database, reports: Sequence[PullReport]) -> N
 
 # Order
 
-PEOPLE = 3
-SECONDS = st.integers(0, 40).map(lambda n: n * 4)  # dense: visits repeat, clicks burst
+PEOPLE = 2
+SECONDS = st.integers(0, 40).map(lambda n: n * 3)  # dense: visits repeat, clicks burst
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Any]]:
     """Events of people with a cookie, a vendor id and two addresses each, which one event declares to be one's."""
     found = []
-    for number in range(draw(st.integers(1, 24))):
+    for number in range(draw(st.integers(4, 30))):
         who = draw(st.integers(0, PEOPLE - 1))
         names = [("email", f"p{who}@x.example"), ("email", f"p{who}@y.example"), ("web", f"c{who}"), ("crm", f"v{who}")]
         named = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
-        type_ = draw(st.sampled_from(["page_visit", "page_visit", "email_click", "email_open"]))
-        url = f"https://x.example/{draw(st.sampled_from(['pricing', 'a', 'b']))}"
+        type_ = draw(st.sampled_from(["page_visit", "email_click", "email_click", "email_open"]))
+        url = f"https://x.example/{draw(st.sampled_from(['pricing', 'pricing/2', 'a']))}"
         profile = {"city": draw(st.sampled_from(["Lucca", "Pisa", ""]))}
         properties = {} if type_ == "email_open" else {"url": url}
         found.append([str(number), type_, draw(SECONDS), named, properties, profile])

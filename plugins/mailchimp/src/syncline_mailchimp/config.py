@@ -66,15 +66,6 @@ class MailchimpConfig(ConnectorConfig):
     }
     """Attribute of the person → merge tag in the audience."""
 
-    page_links: tuple[str, ...] = ()
-    """Clicks on addresses that match one of these patterns (`*/pricing*`) also count as page visits,"""
-
-    content_links: tuple[str, ...] = ()
-    """as content downloads,"""
-
-    video_links: tuple[str, ...] = ()
-    """or as video views. Leave them empty where the website reports the same itself."""
-
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if (self.api_key is None) == (self.access_token is None):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -65,8 +64,8 @@ def open_events(payload: Mapping[str, Any]) -> Iterator[Event]:
     yield _event(fact, "email_open", machine)
 
 
-def activity_events(payload: Mapping[str, Any], config: MailchimpConfig) -> Iterator[Event]:
-    """A click or a bounce; and what the clicked address stands for where the settings say so."""
+def activity_events(payload: Mapping[str, Any]) -> Iterator[Event]:
+    """A click or a bounce."""
     fact = _read(ActivityFact, payload)
     if fact.action == "bounce":
         yield _event(fact, "email_bounce", {"reason": fact.type} if fact.type else {})
@@ -76,9 +75,6 @@ def activity_events(payload: Mapping[str, Any], config: MailchimpConfig) -> Iter
     if _is_housekeeping(fact.url):
         return
     yield _event(fact, "email_click", {"url": fact.url})
-    for event_type, patterns in _by_address(config):
-        if any(fnmatchcase(fact.url, pattern) for pattern in patterns):
-            yield _visit(fact, event_type, fact.url)
 
 
 def unsubscribe_events(payload: Mapping[str, Any]) -> Iterator[Event]:
@@ -101,14 +97,6 @@ def _is_housekeeping(url: str) -> bool:
     return (parts.hostname or "").endswith("list-manage.com") and first in ("unsubscribe", "profile")
 
 
-def _by_address(config: MailchimpConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return (
-        ("page_visit", config.page_links),
-        ("content_download", config.content_links),
-        ("video_view", config.video_links),
-    )
-
-
 def _event(fact: OpenFact | ActivityFact | UnsubscribeFact, event_type: str, properties: Mapping[str, Any]) -> Event:
     campaign = {"campaign_id": fact.campaign_id, **({"campaign": fact.campaign} if fact.campaign else {})}
     return Event(
@@ -117,16 +105,6 @@ def _event(fact: OpenFact | ActivityFact | UnsubscribeFact, event_type: str, pro
         occurred_at=fact.timestamp,
         identifiers=_identifiers(fact.list_id, fact.email_id, fact.email_address),
         properties={**campaign, **properties},
-    )
-
-
-def _visit(fact: ActivityFact, event_type: str, url: str) -> Event:
-    return Event(
-        id=event_id("mailchimp", event_type, *fact.key),
-        type=event_type,
-        occurred_at=fact.timestamp,
-        identifiers=_identifiers(fact.list_id, fact.email_id, fact.email_address),
-        properties={"url": url},
     )
 
 

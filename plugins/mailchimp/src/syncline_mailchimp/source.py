@@ -79,7 +79,7 @@ class MailchimpSource(Source[MailchimpConfig]):
         if raw.stream == "opens":
             return tuple(open_events(raw.payload))
         if raw.stream == "activity":
-            return tuple(activity_events(raw.payload, self.config))
+            return tuple(activity_events(raw.payload))
         return tuple(unsubscribe_events(raw.payload))
 
     # Members

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -66,12 +67,14 @@ def render(writes: Sequence[Write]) -> str:
     """The CSV of the writes: a column for every field any of them has, empty where a write leaves it alone."""
     field = writes[0].match[0]
     names = sorted({n for w in writes for n in w.fields} - {field})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field, *names])
-    for write in writes:
-        writer.writerow([write.match[1], *(cell(write.fields[n]) if n in write.fields else "" for n in names)])
-    return text.getvalue()
+    lines = [[field, *names]]
+    lines += [[w.match[1], *(cell(w.fields[n]) if n in w.fields else "" for n in names)] for w in writes]
+    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    """Quoted where it must be. The csv module would leave a lone carriage return bare, which ends the row."""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]|^\s|\s$', text) else text
 
 
 def _one_job(
