@@ -51,23 +51,17 @@ def print_summary(console: Console, result: Report) -> None:
 
 
 def _summary(result: Report) -> Table:
-    table = Table(title="Demo", title_justify="left")
-    for column in ("people", "events", "scores by band", "tasks", "CRM writes", "calls made", "calls at least needed"):
-        table.add_column(column, justify="left" if column == "scores by band" else "right")
     sinks = result.sinks.values()
-    bands = "; ".join(
-        f"{name}: " + ", ".join(f"{band} {people:,}" for band, people in score.bands.items())
-        for name, score in result.scores.items()
-    )
-    table.add_row(
-        f"{result.people:,}",
-        f"{result.events:,}",
-        bands,
-        f"{sum(sink.tasks for sink in sinks):,}",
-        f"{sum(sink.created + sink.updated + sink.tasks + sink.members for sink in sinks):,}",
-        f"{sum(sink.write_calls for sink in sinks):,}",
-        f"{sum(sink.least_write_calls for sink in sinks):,}",
-    )
+    table = Table(title="Demo", title_justify="left", show_header=False)
+    table.add_row("people", f"{result.people:,}")
+    table.add_row("events", f"{result.events:,}")
+    for name, score in result.scores.items():
+        bands = ", ".join(f"{band} {people:,}" for band, people in score.bands.items() if band != "-")
+        table.add_row(f"{name} by band", f"{bands}, below {score.bands['-']:,}")
+    table.add_row("tasks", f"{sum(sink.tasks for sink in sinks):,}")
+    table.add_row("CRM writes", f"{sum(sink.created + sink.updated + sink.tasks + sink.members for sink in sinks):,}")
+    table.add_row("calls made", f"{sum(sink.write_calls for sink in sinks):,}")
+    table.add_row("calls at least needed", f"{sum(sink.least_write_calls for sink in sinks):,}")
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,8 +11,9 @@ from rich.text import Text
 
 from syncline.model import from_microseconds
 from syncline.scoring.reference import Why
+from syncline.scoring.result import ScoreResult
 from syncline.sync.explain import Explanation
-from syncline.sync.report import RecordChange, Report, SinkReport
+from syncline.sync.report import RecordChange, Report, SinkReport, SourceReport
 
 __all__ = ["changes", "explanation", "report", "rows"]
 
@@ -23,18 +25,35 @@ def report(console: Console, result: Report) -> None:
     console.print(_people(result))
     if result.sinks:
         console.print(_sinks(result))
+    for name, source in result.sources.items():
+        if source.error:
+            console.print(Text(f"{name}: {source.error}", style="red"))
     for name, sink in result.sinks.items():
         _notes(console, name, sink)
     console.print(f"status: [bold]{result.status}[/bold], as of {result.as_of}, run {result.run_id}")
 
 
 def _sources(result: Report) -> Table:
-    table = Table(title="Sources", title_justify="left")
-    for column in ("connection", "read", "stored", "duplicate", "quarantined", "events", "by machines", "calls"):
-        table.add_column(column, justify="left" if column == "connection" else "right")
-    for name, source in result.sources.items():
-        counts = (source.read, source.stored, source.duplicate, source.quarantined, source.events, source.machine)
-        table.add_row(name, *map(_count, counts), _count(source.calls))
+    """A column a connection: however many there are, it fits a terminal."""
+    rows: list[tuple[str, Callable[[SourceReport], int]]] = [
+        ("records read", lambda source: source.read),
+        ("stored", lambda source: source.stored),
+        ("duplicate", lambda source: source.duplicate),
+        ("quarantined", lambda source: source.quarantined),
+        ("events", lambda source: source.events),
+        ("of these by machines", lambda source: source.machine),
+        ("calls", lambda source: source.calls),
+    ]
+    return _by_connection("Sources", rows, result.sources)
+
+
+def _by_connection(title: str, rows: Sequence[tuple[str, Callable[[Any], int]]], reports: Mapping[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in reports:
+        table.add_column(name, justify="right")
+    for label, value in rows:
+        table.add_row(label, *(_count(value(report)) for report in reports.values()))
     return table
 
 
@@ -51,15 +70,21 @@ def _people(result: Report) -> Table:
 
 
 def _sinks(result: Report) -> Table:
-    table = Table(title="CRM", title_justify="left")
-    columns = ("connection", "created", "updated", "unchanged", "rejected", "tasks", "members", "conflicts")
-    for column in (*columns, "calls", "write calls", "at least needed"):
-        table.add_column(column, justify="left" if column == "connection" else "right")
-    for name, sink in result.sinks.items():
-        done = (sink.created, sink.updated, sink.unchanged, sink.rejected, sink.tasks, sink.members, sink.conflicts)
-        writes = sink.planned_calls if result.status == "planned" else sink.write_calls
-        table.add_row(name, *map(_count, (*done, sink.calls, writes, sink.least_write_calls)))
-    return table
+    planned = result.status == "planned"
+    rows: list[tuple[str, Callable[[SinkReport], int]]] = [
+        ("created", lambda sink: sink.created),
+        ("updated", lambda sink: sink.updated),
+        ("unchanged", lambda sink: sink.unchanged),
+        ("rejected", lambda sink: sink.rejected),
+        ("to be tried again", lambda sink: sink.retry),
+        ("tasks", lambda sink: sink.tasks),
+        ("members", lambda sink: sink.members),
+        ("waiting for a decision", lambda sink: sink.conflicts),
+        ("calls to read", lambda sink: sink.calls - sink.write_calls),
+        ("calls to write", lambda sink: sink.planned_calls if planned else sink.write_calls),
+        ("calls at least needed", lambda sink: sink.least_write_calls),
+    ]
+    return _by_connection("CRM", rows, result.sinks)
 
 
 def _notes(console: Console, name: str, sink: SinkReport) -> None:
@@ -101,17 +126,7 @@ def explanation(console: Console, found: Explanation) -> None:
     console.print(Text(f"{', '.join(profile.emails) or '(no address)'}   key {profile.key}", style="bold"))
     console.print(Text(f"as of {found.as_of.isoformat()}"))
     for score in found.assessment.scores.values():
-        table = Table(title=f"{score.name} ({score.model} {score.version})", title_justify="left", show_footer=True)
-        table.add_column("line", footer=f"score, band {score.band or '-'}")
-        table.add_column("points", justify="right", footer=f"{score.value:f}")
-        table.add_column("signal")
-        table.add_column("value", justify="right")
-        table.add_column("last events behind it")
-        for line in score.contributions:
-            events = "  ".join(_event(found, event) for event in line.events)
-            value = "" if line.value is None else str(line.value)
-            table.add_row(line.line, f"{line.amount.normalize():+f}", line.signal or "", value, events)
-        console.print(table)
+        console.print(_score(found, score))
     console.print(Text(f"segments: {', '.join(sorted(found.assessment.segments)) or '(none)'}"))
     for holding in found.holdings:
         console.print(
@@ -125,6 +140,23 @@ def explanation(console: Console, found: Explanation) -> None:
             console.print(Text(f"    {name}: {_value(value)}{ours}"))
     if found.why:
         _reason(console, found.why, 0)
+
+
+def _score(found: Explanation, score: ScoreResult) -> Table:
+    """The lines that gave something; the others are in the JSON."""
+    title = f"{score.name} ({score.model} {score.version}): {score.value:f}, band {score.band or '(none)'}"
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("line", footer="together")
+    table.add_column("points", justify="right", footer=f"{score.value:f}")
+    table.add_column("value", justify="right")
+    table.add_column("last event behind it")
+    for line in score.contributions:
+        if line.amount:
+            value = "" if line.value is None else str(line.value)
+            table.add_row(
+                line.line, f"{line.amount.normalize():+f}", value, "".join(_event(found, e) for e in line.events[:1])
+            )
+    return table
 
 
 def _event(found: Explanation, event_id: str) -> str:
