@@ -115,19 +115,19 @@ def bare_insert(folder: Path) -> None:
 
 def bare_scan(folder: Path) -> None:
     """Read the same log into Arrow and take one weighted sum a person: what any scoring must at least do."""
-    import adbc_driver_sqlite.dbapi
     import duckdb
+    import pyarrow
 
-    with (
-        adbc_driver_sqlite.dbapi.connect(str(folder / ".syncline" / "state.db")) as database,
-        database.cursor() as read,
-    ):
-        read.execute("SELECT person_id, type, t_us FROM event")
-        log = read.fetch_arrow_table()  # noqa: F841  # DuckDB finds it by name
-        duckdb.sql(
-            "SELECT person_id, sum(CASE type WHEN 'page_visit' THEN 10 WHEN 'content_download' THEN 25 ELSE 5 END)"
-            " FROM log GROUP BY person_id"
-        ).fetchall()
+    database = sqlite3.connect(folder / ".syncline" / "state.db")
+    rows = database.execute("SELECT person_id, type, t_us FROM event")
+    batches = []
+    while page := rows.fetchmany(100_000):
+        batches.append(pyarrow.record_batch([list(column) for column in zip(*page, strict=True)], ["who", "type", "t"]))
+    log = pyarrow.Table.from_batches(batches)  # noqa: F841  # DuckDB finds it by name
+    duckdb.sql(
+        "SELECT who, sum(CASE type WHEN 'page_visit' THEN 10 WHEN 'content_download' THEN 25 ELSE 5 END)"
+        " FROM log GROUP BY who"
+    ).fetchall()
 
 
 # The path
