@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from syncline.model import Outcome, Value, Write
+from syncline.store import schema
 from syncline.testing.memory import MemorySink
 
 ADA = "ada@acme.example"
@@ -75,10 +77,8 @@ def test_empty_clears_what_is_ours_and_only_that(lab: Any, spy: Spy) -> None:
     lab.later()
     lab.points(ADA, -90)
     with lab.host() as host, host.database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM attribute")
-        connection.exec_driver_sql("UPDATE identifier SET namespace = 'shop:1'")
-    lab.world.streams["events"][-1].payload["email"] = ADA  # the address as before
-    lab.run(person=ADA)
+        connection.execute(delete(schema.attribute))
+    lab.run()
     held = lab.held(ADA)
     assert (held["Band"], held["Why"]) == (None, None)
     assert (held["LastName"], held["Email"]) == ("Lovelace", ADA)

@@ -164,7 +164,8 @@ def note_written(
     for ref, fields in written.items():
         before = known.get(ref)
         merged = {**(before.record.fields if before else {}), **fields}
-        records.append(RemoteRecord(ref, merged, changed_by="us"))
+        changed_at = before.record.changed_at if before else None  # ours is no later change of the other fields
+        records.append(RemoteRecord(ref, merged, changed_at=changed_at, changed_by="us"))
     for batch in batches(records):
         upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
 

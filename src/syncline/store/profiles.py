@@ -17,7 +17,8 @@ __all__ = ["Profile", "find", "profiles"]
 class Profile:
     """Who a person is. `emails` in the order we met them; `keys` are ours, those of merged people included.
 
-    `namespaces` are those of all the person's identifiers.
+    `namespaces` are those of all the person's identifiers. `said_us`: when each attribute, and `email` for the first
+    address, was said.
     """
 
     person_id: int
@@ -26,6 +27,7 @@ class Profile:
     keys: tuple[str, ...] = ()
     namespaces: frozenset[str] = frozenset()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    said_us: Mapping[str, int] = field(default_factory=dict)
 
 
 def profiles(connection: Connection, people: Collection[int]) -> dict[int, Profile]:
@@ -41,39 +43,43 @@ def profiles(connection: Connection, people: Collection[int]) -> dict[int, Profi
         )
         for person, key in rows:
             known = identifiers.get(person, ())
+            emails = {value: at for namespace, value, at in known if namespace == "email"}
+            said = attributes.get(person, {})
             found[person] = Profile(
                 person_id=person,
                 key=key,
-                emails=tuple(value for namespace, value in known if namespace == "email"),
+                emails=tuple(emails),
                 keys=(key, *keys.get(person, ())),
-                namespaces=frozenset(namespace for namespace, _ in known),
-                attributes=attributes.get(person, {}),
+                namespaces=frozenset(namespace for namespace, _, _ in known),
+                attributes={name: value for name, (value, _) in said.items()},
+                said_us={"email": min(emails.values(), default=0)} | {name: at for name, (_, at) in said.items()},
             )
     return found
 
 
-def _identifiers(connection: Connection, people: Collection[int]) -> dict[int, list[tuple[str, str]]]:
-    """Person → (namespace, value), the first met first."""
+def _identifiers(connection: Connection, people: Collection[int]) -> dict[int, list[tuple[str, str, int]]]:
+    """Person → (namespace, value, when it was first met), the first met first."""
     table = schema.identifier
-    found: dict[int, list[tuple[str, str]]] = {}
+    found: dict[int, list[tuple[str, str, int]]] = {}
     rows = connection.execute(
-        select(table.c.person_id, table.c.namespace, table.c.value)
+        select(table.c.person_id, table.c.namespace, table.c.value, table.c.first_us)
         .where(table.c.person_id.in_(people))
         .order_by(table.c.person_id, table.c.first_us, table.c.value)
     )
-    for person, namespace, value in rows:
-        found.setdefault(person, []).append((namespace, value))
+    for person, namespace, value, at in rows:
+        found.setdefault(person, []).append((namespace, value, at))
     return found
 
 
-def _attributes(connection: Connection, people: Collection[int]) -> dict[int, dict[str, str]]:
+def _attributes(connection: Connection, people: Collection[int]) -> dict[int, dict[str, tuple[str, int]]]:
+    """Person → attribute → its value and when it was said."""
     table = schema.attribute
-    found: dict[int, dict[str, str]] = {}
+    found: dict[int, dict[str, tuple[str, int]]] = {}
     rows = connection.execute(
-        select(table.c.person_id, table.c.name, table.c.value).where(table.c.person_id.in_(people))
+        select(table.c.person_id, table.c.name, table.c.value, table.c.at_us).where(table.c.person_id.in_(people))
     )
-    for person, name, value in rows:
-        found.setdefault(person, {})[name] = value
+    for person, name, value, at in rows:
+        found.setdefault(person, {})[name] = (value, at)
     return found
 
 

@@ -10,7 +10,7 @@ from syncline.scoring.result import Assessment, Contribution, ScoreResult
 from syncline.store.profiles import Profile
 from syncline.sync.target import FieldMap
 
-__all__ = ["desired", "reason"]
+__all__ = ["desired", "desired_at", "reason"]
 
 _NAMED = 4  # contributions a reason names
 
@@ -47,6 +47,13 @@ def _of_person(name: str, assessment: Assessment, profile: Profile) -> Value:
     if name == "last_event_at":
         return _whole_second(assessment.last_event_us)
     return profile.attributes.get(name)
+
+
+def desired_at(origin: Origin, assessment: Assessment, profile: Profile) -> datetime | None:
+    """Since when we know that value: when it was said, or for what is computed when the person last did something."""
+    said = origin.room == "person" and origin.name not in ("key", "last_event", "last_event_at")
+    at_us = profile.said_us.get(origin.name) if said else assessment.last_event_us
+    return from_microseconds(at_us) if at_us else None
 
 
 def _whole_second(microseconds: int | None) -> datetime | None:

@@ -55,10 +55,11 @@ class Settled:
 
 
 class _Fact(NamedTuple):
-    """A cleansed event, and whether a machine did it."""
+    """A cleansed event, when it was, and whether a machine did it."""
 
     id: bytes
     event: Event
+    t_us: int
     machine: bool
 
 
@@ -144,7 +145,8 @@ class Ingest:
         classified = self._classifier.classify(event)
         machine = bool(classified.properties.get("machine")) and event.type != "custom"
         derived = self._classifier.derived(classified)
-        return [_Fact(bytes.fromhex(e.id), e, machine) for e in (classified, *derived)]
+        at = microseconds(event.occurred_at)
+        return [_Fact(bytes.fromhex(e.id), e, at, machine) for e in (classified, *derived)]
 
     def _previous(self, connection: Connection, batch: Sequence[_Normalized]) -> dict[bytes, StoredEvent]:
         """What is stored of these records' events, including what a click counted as under other rules."""
@@ -188,9 +190,7 @@ class Ingest:
         """The person of each event, and the stored people who were merged into others."""
         names = [[(i.namespace, i.value) for i in fact.event.identifiers] for fact in new]
         directory = self._directory(connection, names)
-        found = [
-            directory.resolve(own, microseconds(fact.event.occurred_at)) for own, fact in zip(names, new, strict=True)
-        ]
+        found = [directory.resolve(own, fact.t_us) for own, fact in zip(names, new, strict=True)]
         fresh = directory.new_people()
         ids = dict(
             zip(
@@ -236,8 +236,7 @@ def _row(fact: _Fact, person: int) -> EventRow:
     properties = event.properties
     if "machine" in properties and event.type != "custom":
         properties = {name: value for name, value in properties.items() if name != "machine"}
-    at = microseconds(event.occurred_at)
-    return EventRow(fact.id, person, event.type, at, fact.machine, _compact(properties), event.source)
+    return EventRow(fact.id, person, event.type, fact.t_us, fact.machine, _compact(properties), event.source)
 
 
 def _write(

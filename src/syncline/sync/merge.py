@@ -69,9 +69,9 @@ def merge(state: FieldState, policy: Policy) -> Decision:
         return Decision(Verdict.WRITE, state.desired)
     if policy == "newest":
         return Decision(Verdict.WRITE, state.desired) if _newer(state) else _KEEP
-    if policy == "ask":
+    if policy == "ask" and not (state.acknowledged_known and same(state.desired, state.acknowledged)):
         return Decision(Verdict.ASK, state.desired)
-    return _KEEP  # human_wins: somebody typed what stands there
+    return _KEEP  # somebody typed what stands there, and wins or was the only one to change it
 
 
 def _newer(state: FieldState) -> bool:

@@ -16,14 +16,16 @@ from syncline.actions.tasks import Priority, TaskText, priority_of, render
 from syncline.model import RemoteRef, Value, event_id
 from syncline.scoring.program import Program
 from syncline.scoring.result import Assessment
-from syncline.segments.transitions import Standing, bands_step, step
+from syncline.segments.transitions import Standing
 from syncline.store import crm, runs
+from syncline.store.crm import MirrorRecord
 from syncline.store.profiles import Profile, profiles
 from syncline.store.runs import ActionRow
-from syncline.sync.desired import desired
+from syncline.sync.desired import desired, desired_at
 from syncline.sync.match import Matches, match
 from syncline.sync.merge import FieldState, Verdict, coerce, merge, same
 from syncline.sync.target import FieldMap, Target
+from syncline.sync.transitions import transitions
 
 BY_ID: Final = "Id"
 """The match of a write that updates the record with this id and never creates one."""
@@ -159,35 +161,10 @@ class Planner:
     def _transitions(self, connection: Connection, batch: BatchPlan) -> None:
         known = runs.standings(connection, batch.people)
         for assessment in batch.assessments:
-            for rule, standing, moved in self._steps(known, assessment):
+            for rule, standing, moved in transitions(self.program, known, assessment, self.as_of):
                 batch.standings[assessment.person_id, rule] = standing
                 if moved:
                     batch.actions += self._follow(batch, assessment, rule, standing, moved)
-
-    def _steps(
-        self, known: Mapping[tuple[int, str], Standing], assessment: Assessment
-    ) -> list[tuple[str, Standing, str]]:
-        """Every rule whose standing changes: (rule, new standing, `enters`, `leaves` or nothing)."""
-        found = []
-        for name, segment in self.program.segments.items():
-            rule = f"segment:{name}"
-            previous = known.get((assessment.person_id, rule))
-            inside = name in assessment.segments
-            if previous is None and not inside:
-                continue
-            found.append((rule, previous, step(previous, inside, self.as_of, segment.rearm_after)))
-        for name, score in assessment.scores.items():
-            for band in self.program.scores[name].bands:
-                rule = f"band:{name}.{band.name}"
-                previous = known.get((assessment.person_id, rule))
-                if previous is None and score.value < band.at_least:
-                    continue
-                found.append((rule, previous, bands_step(previous, score.value, band, self.as_of)))
-        return [
-            (rule, standing, "enters" if entered else "leaves" if left else "")
-            for rule, previous, (standing, entered, left) in found
-            if standing != previous
-        ]
 
     def _follow(
         self, batch: BatchPlan, assessment: Assessment, rule: str, standing: Standing, moved: str
@@ -259,7 +236,7 @@ class Planner:
                 _read(plan, person, mapped.to, remote.get(mapped.name))
             if mapped.origin is None:
                 continue
-            change, undecided = self._field(target, mapped, ref, assessment, person, remote, acknowledged)
+            change, undecided = self._field(target, mapped, ref, assessment, person, item, acknowledged)
             if undecided:
                 plan.undecided.append((ref, mapped.name))
             if change is None:
@@ -286,15 +263,17 @@ class Planner:
         ref: RemoteRef,
         assessment: Assessment,
         person: Profile,
-        remote: Mapping[str, Value],
+        item: MirrorRecord | None,
         acknowledged: Mapping[str, Value],
     ) -> tuple[FieldChange | None, bool]:
         described = target.described[ref.object][mapped.name]
         state = FieldState(
             desired=coerce(desired(mapped, assessment, person), described),
-            remote=remote.get(mapped.name),
+            remote=item.record.fields.get(mapped.name) if item else None,
             acknowledged=acknowledged.get(mapped.name),
             acknowledged_known=mapped.name in acknowledged,
+            desired_at=desired_at(mapped.origin, assessment, person) if mapped.origin else None,
+            remote_at=item.record.changed_at if item else None,
         )
         decision = merge(state, mapped.policy)
         if not decision.writes:
@@ -312,11 +291,11 @@ class Planner:
         ref: RemoteRef,
     ) -> bool:
         """Whether `write_when` says that this change alone is not worth a call."""
-        if mapped.moves is None or mapped.origin is None or change.drift:
+        if (mapped.moves is None and not mapped.or_band) or mapped.origin is None or change.drift:
             return False
         if not isinstance(change.before, int | Decimal) or not isinstance(change.after, int | Decimal):
             return False
-        if abs(Decimal(change.after) - Decimal(change.before)) >= mapped.moves:
+        if mapped.moves is not None and abs(Decimal(change.after) - Decimal(change.before)) >= mapped.moves:
             return False
         return not (mapped.or_band and self._band_changed(mapped, assessment, change.before))
 

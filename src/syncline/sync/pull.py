@@ -7,6 +7,8 @@ twice, because records and events are known by their ids.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -244,6 +246,10 @@ class _Reading:
                 self.progress(stream, self.report.streams[stream].read, page.total)
 
     def _take(self, stream: str, page: Page) -> None:
+        with _collector_paused():
+            self._keep_and_settle(stream, page)
+
+    def _keep_and_settle(self, stream: str, page: Page) -> None:
         new = self._keep(stream, page)
         seen = Counter(record.stream for record in page.records)
         seen.subtract(row.record.stream for row in new)
@@ -261,6 +267,22 @@ class _Reading:
             if page.cursor is not None:
                 inbox.save_cursor(connection, self.name, stream, page.cursor, at_us)
         return new
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection while a page is settled.
+
+    A page is tens of thousands of small values that all live until it is done, and make no cycles: looking through them
+    again and again finds nothing and takes a quarter of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _pack(name: str, source: Source[Any], records: Sequence[RawRecord]) -> list[inbox.Parcel]:
