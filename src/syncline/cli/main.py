@@ -112,6 +112,17 @@ def pull(
 
 
 @app.command()
+def replay(
+    source: Annotated[str, typer.Argument(help="the connection whose records are normalized again")],
+    config: ConfigPath = DEFAULT,
+    every: Annotated[bool, typer.Option("--all", help="every raw record still kept, not only the quarantined")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try quarantined records again; with --all, apply a corrected `classify` table to everything still kept."""
+    _finish(_with_host(config, lambda host: host.replay(source, everything=every)), as_json)
+
+
+@app.command()
 def explain(
     person: Annotated[str, typer.Argument(help="an e-mail address, a vendor's id, or our key as the CRM shows it")],
     config: ConfigPath = DEFAULT,

@@ -24,6 +24,7 @@ from syncline.store.database import Database
 from syncline.store.keep import Keep
 from syncline.store.profiles import find
 from syncline.store.runs import stored_scores
+from syncline.store.schema import RAW_DONE, RAW_QUARANTINED
 from syncline.sync.explain import Explanation, explain
 from syncline.sync.mirror import describe
 from syncline.sync.progress import NoProgress, Progress
@@ -191,6 +192,7 @@ class Host:
             identity=identity_rules(self.config),
             retry=self.retry,
             progress=self.progress,
+            raw_retention=self.config.raw_retention,
         )
 
     # The commands
@@ -199,6 +201,14 @@ class Host:
         """Only read: raw records become events."""
         with hold(self.database, "run", _wall_clock) as renew:
             return Runner(self.setup(), self.now(), beat=renew).pull(source)
+
+    def replay(self, source: str, *, everything: bool = False) -> Report:
+        """Quarantined records again, or every raw record still kept: after a plugin or a table was mended."""
+        if source not in self.sources():
+            raise ConfigError(f"{source!r} is no source; there are: {', '.join(self.sources()) or 'none'}")
+        statuses = (RAW_DONE, RAW_QUARANTINED) if everything else (RAW_QUARANTINED,)
+        with hold(self.database, "run", _wall_clock) as renew:
+            return Runner(self.setup(), self.now(), beat=renew).replay(source, statuses)
 
     def plan(self, *, sync: str | None = None, person: str | None = None, as_of: datetime | None = None) -> Report:
         """What `run` would write now, record by record; nothing is written to a CRM."""

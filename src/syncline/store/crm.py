@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, select, tuple_, update
 
 from syncline.model import RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
 from syncline.store import schema
@@ -22,11 +22,13 @@ __all__ = [
     "acknowledged",
     "conflicts",
     "forget_links",
+    "known_refs",
     "links",
     "members",
     "mirror",
     "mirror_by_email",
     "mirror_by_key",
+    "note_deleted",
     "note_written",
     "owners",
     "put_conflicts",
@@ -168,6 +170,26 @@ def note_written(
         records.append(RemoteRecord(ref, merged, changed_at=changed_at, changed_by="us"))
     for batch in batches(records):
         upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
+
+
+def known_refs(connection: Connection, name: str, object_name: str) -> set[str]:
+    """The ids of an object's records that live, as far as we know."""
+    table = schema.remote
+    mine = (table.c.connection == name, table.c.object == object_name, table.c.deleted.is_(False))
+    return set(connection.scalars(select(table.c.remote_id).where(*mine)))
+
+
+def note_deleted(connection: Connection, name: str, object_name: str, ids: Iterable[str]) -> None:
+    """The mirror once a complete read did not bring these records."""
+    table, emails = schema.remote, schema.remote_email
+    for batch in batches(ids):
+        mine = (table.c.connection == name, table.c.object == object_name, table.c.remote_id.in_(batch))
+        connection.execute(update(table).where(*mine).values(deleted=True, key=None))
+        connection.execute(
+            delete(emails).where(
+                emails.c.connection == name, emails.c.object == object_name, emails.c.remote_id.in_(batch)
+            )
+        )
 
 
 def links(connection: Connection, name: str, people: Collection[int]) -> dict[int, Link]:

@@ -22,13 +22,13 @@ _HOPS = 5  # conversions and merges in a row
 class Matches:
     """The result for some people. `linked` holds old and new links, `fresh` only those that are to be stored.
 
-    `gone` are people whose record was deleted in the CRM: they are not created again.
+    `gone` are people who were in the CRM and are no longer where a sync looks, and why: they are not created again.
     """
 
     linked: dict[int, Link] = field(default_factory=dict)
     fresh: list[Link] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
+    gone: dict[int, str] = field(default_factory=dict)
     missing: set[int] = field(default_factory=set)
     records: dict[RemoteRef, MirrorRecord] = field(default_factory=dict)
 
@@ -47,32 +47,31 @@ def match(
     result = Matches(records=book.records)
     for person_id, profile in people.items():
         link = known.get(person_id)
-        if link is not None:
-            _follow(result, book, link)
-            continue
         keyed = [item.record.ref for key in profile.keys for item in by_key.get(key, ())]
         mailed = [ref for mail in profile.emails for ref in by_email.get(mail, ())]
-        found = _decide(profile, book, keyed, mailed, owners)
+        found = _follow(book, link, owners) if link else None
+        found = found or _decide(profile, book, keyed, mailed, owners)
         if isinstance(found, Link):
             owners[found.ref] = taken[found.ref] = person_id
             result.linked[person_id] = found
-            result.fresh.append(found)
+            if found is not link:
+                result.fresh.append(found)
         elif isinstance(found, Conflict):
             result.conflicts.append(found)
+        elif past := [link.ref] if link else keyed + mailed:
+            result.gone[person_id] = book.fate(past[0])
         else:
             result.missing.add(person_id)
     return result
 
 
-def _follow(result: Matches, book: _Book, link: Link) -> None:
+def _follow(book: _Book, link: Link, owners: Mapping[RemoteRef, int]) -> Link | Conflict | None:
     ref = book.survivor(link.ref)
-    if ref is None:
-        result.gone.add(link.person_id)
-        return
-    followed = link if ref == link.ref else Link(link.person_id, ref, "successor")
-    result.linked[link.person_id] = followed
-    if followed is not link:
-        result.fresh.append(followed)
+    if ref is None or ref == link.ref:
+        return link if ref else None
+    if owners.get(ref, link.person_id) != link.person_id:
+        return Conflict(link.person_id, "the record it was merged into is another person's", (ref,))
+    return Link(link.person_id, ref, "successor")
 
 
 def _decide(
@@ -118,6 +117,15 @@ class _Book:
             if not found:
                 break
             self.records |= found
+
+    def fate(self, ref: RemoteRef) -> str:
+        """Why a record has no survivor."""
+        for _ in range(_HOPS):
+            item = self.records.get(ref)
+            if item is None or item.record.successor is None:
+                break
+            ref = item.record.successor
+        return "deleted in the CRM" if ref.object in self._objects else f"now a {ref.object}, where no sync looks"
 
     def survivor(self, ref: RemoteRef) -> RemoteRef | None:
         """Where this record lives on; None when it is deleted, or lives on where no sync looks."""

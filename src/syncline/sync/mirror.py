@@ -61,23 +61,34 @@ def _refresh_object(
     fields = target.read_fields(object_name)
     stream = f"mirror:{object_name}:{hashlib.sha256(repr(fields).encode()).hexdigest()[:12]}"
     read = 0
+    unseen: set[str] | None = None
+    """Of a read from the very beginning: the records known before that have not come yet."""
+
+    def pages(cursor: str | None) -> None:
+        nonlocal read, unseen
+        if cursor is None:
+            with database.read() as connection:
+                unseen = crm.known_refs(connection, target.connection, object_name)
+        for page in sink.changes(object_name, fields, cursor):
+            _store(database, target, stream, page, now)
+            read += len(page.records)
+            if unseen:
+                unseen -= {record.ref.id for record in page.records}
+            progress.advance(f"read {target.connection}", len(page.records))
 
     def attempt() -> None:
-        nonlocal read
         with database.read() as connection:
             cursor = _cursor(connection, target.connection, stream)
         try:
-            for page in sink.changes(object_name, fields, cursor):
-                _store(database, target, stream, page, now)
-                read += len(page.records)
-                progress.advance(f"read {target.connection}", len(page.records))
+            pages(cursor)
         except CursorExpiredError:
             _forget(database, target.connection, stream, now)
-            for page in sink.changes(object_name, fields, None):
-                _store(database, target, stream, page, now)
-                read += len(page.records)
+            pages(None)
 
     retry(attempt)
+    if unseen:
+        with database.write() as connection:
+            crm.note_deleted(connection, target.connection, object_name, unseen)
     return read
 
 

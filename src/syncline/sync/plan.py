@@ -320,7 +320,11 @@ class Planner:
             if mapped.origin is not None and not same(value, None):
                 changes.append(FieldChange(mapped.name, None, value))
         given = {change.field for change in changes}
-        lacking = [name for name, item in target.described[object_name].items() if item.required and name not in given]
+        lacking = [
+            name
+            for name, item in target.described[object_name].items()
+            if item.required and item.writable and name not in given
+        ]
         if lacking:
             reason = f"nothing to put into {', '.join(lacking)}, which the CRM demands; give the mapping a default"
             plan.skipped.append(Skipped(person.person_id, person.key, reason))
@@ -342,8 +346,8 @@ class Planner:
         for conflict in plan.matches.conflicts:
             person = batch.people[conflict.person_id]
             plan.skipped.append(Skipped(person.person_id, person.key, f"waits for a decision: {conflict.reason}"))
-        for person_id in sorted(plan.matches.gone):
-            plan.skipped.append(Skipped(person_id, batch.people[person_id].key, "deleted in the CRM"))
+        for person_id, reason in sorted(plan.matches.gone.items()):
+            plan.skipped.append(Skipped(person_id, batch.people[person_id].key, reason))
 
     def _plan_tasks(self, connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target) -> None:
         waiting = runs.actions_waiting(connection, target.connection, batch.people)

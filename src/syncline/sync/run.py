@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
@@ -28,7 +28,7 @@ from syncline.sync.deliver import Deliverer
 from syncline.sync.mirror import describe, refresh, settle_unanswered
 from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
 from syncline.sync.progress import NoProgress, Progress
-from syncline.sync.pull import PullReport, pull
+from syncline.sync.pull import PullReport, pull, purge_raw, replay
 from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for
 from syncline.sync.retry import Retry, retrying
 from syncline.sync.target import Target
@@ -53,6 +53,7 @@ class Setup:
     identity: IdentityRules = field(default_factory=IdentityRules)
     retry: Retry = field(default_factory=retrying)
     progress: Progress = field(default_factory=NoProgress)
+    raw_retention: timedelta = timedelta(days=30)
 
 
 class Runner:
@@ -76,6 +77,22 @@ class Runner:
         for name, source in self._setup.sources.items():
             if only in (None, name):
                 self._pull(name, source)
+        self._count_log()
+        return self.report
+
+    def replay(self, name: str, statuses: Collection[int]) -> Report:
+        """Normalize kept raw records of a source again, with the plugin and the rules as they are now."""
+        source = self._setup.sources[name]
+        result = replay(
+            self._database,
+            name,
+            source,
+            classifier=self._setup.classifiers.get(name, Classifier()),
+            identity_rules=self._setup.identity,
+            clock=self._setup.clock,
+            statuses=statuses,
+        )
+        _fill(self.report.sources.setdefault(name, SourceReport()), result, 0)
         self._count_log()
         return self.report
 
@@ -115,6 +132,7 @@ class Runner:
                 self._deliver(target)
             if details:
                 self._list_changes(targets)
+            purge_raw(self._database, self._setup.clock() - self._setup.raw_retention)
             self._settle()
             status = self.report.status
         finally:

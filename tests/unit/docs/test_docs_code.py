@@ -1,0 +1,151 @@
+"""The code in README.md and docs/ is run, and its configurations are loaded, exactly as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from syncline.config import load_all
+from syncline.host import Host
+from syncline.host.plugins import Plugins
+from syncline.host.wiring import kinds, rooms
+from syncline.testing.contract import SinkContract, SourceContract
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ENV = {"MAILCHIMP_API_KEY": "0123456789abcdef-us1", "SF_CLIENT_ID": "app", "SF_CLIENT_SECRET": "made up"}
+IMPORTED = (SourceContract, SinkContract)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def with_blocks(language: str) -> list[Any]:
+    return [pytest.param(page, id=name_of(page)) for page in PAGES if blocks(page, language)]
+
+
+def module(name: str, code: str) -> ModuleType:
+    made = ModuleType(name)
+    exec(compile(code, name, "exec", dont_inherit=True), made.__dict__)  # noqa: S102  # that is what the test is about
+    return made
+
+
+@pytest.fixture
+def acme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The plugin of README.md, importable as it says."""
+    [code] = [code for code in blocks(PAGES[0], "python") if "class AcmeSource" in code]
+    made = module("syncline_acme", code)
+    monkeypatch.setitem(sys.modules, "syncline_acme", made)
+    return made
+
+
+@pytest.mark.parametrize("page", with_blocks("python"))
+def test_python_blocks_run(
+    page: Path,
+    make_world: Callable[..., Any],
+    acme: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One after the other, in a folder with a connectors.yaml; the contract tests among them pass."""
+    monkeypatch.chdir(make_world(people=20).folder)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = module("page", "\n".join(blocks(page, "python")))
+    for case in vars(made).values():
+        if isinstance(case, type) and issubclass(case, IMPORTED) and case not in IMPORTED:
+            assert passed(case) >= 8
+
+
+def passed(case: type[Any]) -> int:
+    """Run every clause of a contract test; how many there were, without those that skipped themselves."""
+    count = 0
+    for clause in (name for name in dir(case) if name.startswith("test_")):
+        test = case()
+        test.setup_method()
+        try:
+            getattr(test, clause)()
+        except pytest.skip.Exception:
+            continue
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("page", with_blocks("yaml\n# connectors.yaml"))
+def test_configurations_load(page: Path, tmp_path: Path) -> None:
+    for text in blocks(page, "yaml"):
+        if text.startswith("# connectors.yaml"):
+            (tmp_path / "connectors.yaml").write_text(text, "utf-8")
+            with Host.load(tmp_path / "connectors.yaml", env=ENV) as host:
+                assert host.config.syncs
+                assert host.config.actions
+
+
+def test_the_readmes_configuration_writes_no_secret_down() -> None:
+    [text] = blocks(PAGES[0], "yaml")
+    used = set(re.findall(r"\$\{(\w+)\}", text))
+    assert used == set(ENV)
+    assert all(f"`{name}`" in PAGES[0].read_text("utf-8") for name in used)
+
+
+def test_the_documented_source_and_sink_run_the_whole_path(acme: ModuleType, tmp_path: Path) -> None:
+    """Two pricing visits and an open are read, a record nobody understands waits, two people are written."""
+    visit = {"at": 1780000000, "who": "ada@x.example", "did": "visited", "page": "/prezzi"}
+    facts = [visit, {**visit, "at": 1780000090}, {**visit, "who": "bo@x.example", "did": "opened"}]
+    facts.append({**visit, "did": "sneezed"})
+    events = tmp_path / "events.json"
+    events.write_text(json.dumps([{**fact, "id": number} for number, fact in enumerate(facts)]))
+    (tmp_path / "crm.json").write_text(json.dumps({"version": 0, "contacts": {}}))
+    with documented_host(acme, tmp_path) as host:
+        report = host.run()
+    with documented_host(acme, tmp_path) as host:
+        again = host.run()
+    source, sink = report.sources["visits"], report.sinks["crm"]
+    assert (report.status, source.read, source.stored, source.quarantined) == ("done", 4, 3, 1)
+    assert (sink.created, sink.rejected) == (2, 0)
+    assert (again.sinks["crm"].unchanged, again.sinks["crm"].created, again.sinks["crm"].updated) == (2, 0, 0)
+
+
+def documented_host(acme: ModuleType, folder: Path) -> Host:
+    [sink] = [code for code in blocks(ROOT / "docs" / "write-a-connector.md", "python") if "class AcmeSink" in code]
+    hook = "\nfrom syncline.sdk import hookimpl\n\n@hookimpl\ndef connectors():\n    return [AcmeSink]\n"
+    plugins = Plugins()
+    plugins.register(acme, name="acme")
+    plugins.register(module("acme_crm", sink + hook), name="acme-crm")
+    config = {
+        "version": 1,
+        "connections": {
+            "visits": {"plugin": "acme", "file": str(folder / "events.json")},
+            "crm": {"plugin": "acme-crm", "file": str(folder / "crm.json")},
+        },
+        "classify": {"page_type": {"pricing": ["*/prezzi*"]}},
+        "scores": {"interest": {"model": "comportamentale"}},
+        "syncs": [
+            {
+                "name": "contacts",
+                "to": "crm",
+                "object": "Contact",
+                "match": "Ref",
+                "when_missing": "create",
+                "fields": {
+                    "Score": {"from": "score.interest", "owner": "ours"},
+                    "Email": {"from": "person.email", "owner": "shared", "policy": "only_if_empty"},
+                },
+            }
+        ],
+    }
+    path = folder / "connectors.yaml"
+    path.write_text(json.dumps(config), "utf-8")
+    return Host(load_all(path, env={}, kinds=kinds(plugins), rooms=rooms()), plugins, folder=folder)
