@@ -12,6 +12,7 @@ A clause about an optional method is skipped when the connector does not have it
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,15 +20,27 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
 from numbers import Number
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
 import pytest
 from pydantic import SecretStr
 
-from syncline.errors import AuthError, ConfigError, ConnectorError, SchemaDriftError, WebhookRejectedError, did_you_mean
+from syncline.errors import (
+    AuthError,
+    ConfigError,
+    ConnectorError,
+    ContractError,
+    RateLimitError,
+    SchemaDriftError,
+    TransientError,
+    WebhookRejectedError,
+    did_you_mean,
+)
 from syncline.model import (
     EVENT_TYPES,
     Event,
+    Field,
+    FieldSpec,
     Member,
     Outcome,
     RawRecord,
@@ -46,6 +59,16 @@ __all__ = ["SinkContract", "SourceContract"]
 def _expect(condition: object, message: str) -> None:
     if not condition:
         raise AssertionError(message)
+
+
+T = TypeVar("T")
+
+
+def _expect_done(action: Callable[[], T], message: str) -> T:
+    try:
+        return action()
+    except ConnectorError as error:
+        raise AssertionError(f"{message}; it raised {type(error).__name__} ({error})") from error
 
 
 def _expect_raised(kind: type[ConnectorError], action: Callable[[], object], message: str) -> ConnectorError:
@@ -270,6 +293,17 @@ def _as_json(payload: Mapping[str, Any]) -> Any:
         return None
 
 
+_AWKWARD: Final = (
+    'D\'Amico "x", y; z',
+    "two\nlines\\n and a\ttab",
+    "=1+1",
+    "#N/A",
+    "null",
+    "Zo\u00eb \u00dftra\u00dfe \u65e5\u672c \U0001f388",
+    "<b>&amp;</b> %20 {{x}}",
+)
+
+
 class SinkContract(_Contract):
     """The clauses for a sink. The account is prepared: `match` and the connector's task fields are there."""
 
@@ -294,8 +328,28 @@ class SinkContract(_Contract):
         """A person deletes a record."""
         raise NotImplementedError
 
+    def succeed(self, ref: RemoteRef) -> RemoteRef:
+        """A person merges the record into another, or converts it; what it lives on as."""
+        raise NotImplementedError
+
+    def connect_unprepared(self) -> Sink[Any]:
+        """A connector to another account, where nothing is prepared; for sinks that prepare."""
+        raise NotImplementedError
+
     def break_calls(self) -> None:
         """From now on the vendor answers calls with an error."""
+        raise NotImplementedError
+
+    def lose_connection(self, *, after: bool) -> None:
+        """The next write call breaks off without an answer: before it was carried out, or after."""
+        raise NotImplementedError
+
+    def ask_to_slow_down(self, retry_after: timedelta | None) -> None:
+        """From now on the vendor refuses calls because there were too many, and says for how long, or does not."""
+        raise NotImplementedError
+
+    def end_session(self) -> None:
+        """Whatever a log-in gave is no longer valid; the credentials are."""
         raise NotImplementedError
 
     def write_calls(self) -> int:
@@ -334,6 +388,62 @@ class SinkContract(_Contract):
         _expect(outcomes[1].reason, "a refused record has a reason")
         _expect([self._text(o) for o in good] == ["new", "new"], "its neighbours were not written")
 
+    def test_a_key_twice_in_one_batch_makes_one_record(self) -> None:
+        """Refused before the call, or refused as one of the two: it never makes twins."""
+        twice = [self._new("k1", "x"), replace(self._new("k1", "y"), key="again")]
+        with contextlib.suppress(ContractError):
+            self.connect().upsert(self.object, twice)
+        _expect(len(self._holders("k1")) <= 1, f"{len(self._holders('k1'))} records hold the key of one batch")
+
+    def test_too_many_at_once_are_refused_before_any_call(self) -> None:
+        """More than `limits` says is a bug of the caller; half of it written would be two."""
+        sink = self.connect()
+        written = self._upsert("k1", "x")[0]
+        before = self.write_calls(), sink.context.http.metrics.total
+        for name, call in self._excesses(sink, RemoteRef(self.object, _id(written))).items():
+            _expect_raised(ContractError, call, f"{name}() with one more than `limits` raises")
+            _expect((self.write_calls(), sink.context.http.metrics.total) == before, f"{name}() made a call first")
+
+    def _excesses(self, sink: Sink[Any], ref: RemoteRef) -> dict[str, Callable[[], object]]:
+        limits = sink.limits
+        most = limits.upsert_batch if limits.bulk_from is None else max(limits.upsert_batch, limits.bulk_batch)
+        calls: dict[str, Callable[[], object]] = {
+            "upsert": lambda: sink.upsert(self.object, [self._new(f"n{number}", "x") for number in range(most + 1)])
+        }
+        if isinstance(sink, CreatesTasks):
+            tasks = [_task(sink, f"t{number}", ref) for number in range(limits.task_batch + 1)]
+            calls["create_tasks"] = lambda: sink.create_tasks(tasks)
+        if isinstance(sink, KeepsSegments):
+            members = [Member(f"m{number}", ref) for number in range(limits.member_batch + 1)]
+            calls["set_members"] = lambda: sink.set_members(self.segment, members, [])
+            calls["set_members (remove)"] = lambda: sink.set_members(self.segment, [], members)
+        return calls
+
+    def test_text_comes_back_as_it_was_written(self) -> None:
+        """Whatever people type: quotes, line ends, other scripts, what a spreadsheet or a CSV file would take for more."""
+        keys = {f"k{number}": text for number, text in enumerate(_AWKWARD)}
+        outcomes = self.connect().upsert(self.object, [self._new(key, text) for key, text in keys.items()])
+        _expect(all(o.ok for o in outcomes), f"refused: {[o.reason for o in outcomes if not o.ok]}")
+        for outcome, text in zip(outcomes, keys.values(), strict=True):
+            held = self._text(outcome)
+            _expect(held == text, f"wrote {text!r}, and it holds {held!r}")
+
+    def test_a_read_only_field_is_refused_by_name(self) -> None:
+        """As drift, or as that record's outcome; it is never left out in silence."""
+        closed = next(filter(_closed, self.connect().describe(self.object)), None)
+        if closed is None:
+            pytest.skip(f"every field of {self.object} is writable")
+        written = self._upsert("k1", "old")[0]
+        write = Write("k1", ("Id", _id(written)), {self.text_field: "new", closed.name: "x"})
+        try:
+            outcome = self.connect().upsert(self.object, [write])[0]
+        except SchemaDriftError as error:
+            _expect(error.field == closed.name, f"{closed.name} is read-only; the error names {error.field!r}")
+        else:
+            told = outcome.status is Status.REJECTED and closed.name in str(outcome.reason)
+            _expect(told, f"{closed.name} is read-only; the outcome is {outcome}")
+        _expect(self._text(written) == "old", "the rest of a refused write was written")
+
     def test_an_absent_field_is_left_alone(self) -> None:
         written = self._upsert("k1", "kept")[0]
         self.connect().upsert(self.object, [Write("k1", ("Id", _id(written)), {self.match: "k1"})])
@@ -368,12 +478,58 @@ class SinkContract(_Contract):
         for name, call in calls.items():
             _expect_raised(ConnectorError, call, f"{name}() raises when the vendor answers with an error")
 
+    def test_a_session_that_ends_is_renewed(self) -> None:
+        """In the middle of a run too; whoever waits for a person to log in again writes nothing at night."""
+        sink = self.connect()
+        sink.upsert(self.object, [self._new("k1", "one")])
+        self.end_session()
+        writes = [self._new("k1", "two"), self._new("k2", "two")]
+        outcomes = _expect_done(lambda: sink.upsert(self.object, writes), "a session that ends is renewed")
+        _expect(all(o.ok for o in outcomes), f"after a new session: {outcomes}")
+        _expect([len(self._holders(key)) for key in ("k1", "k2")] == [1, 1], "a repeated call made twins")
+
+    def test_a_request_to_slow_down_says_for_how_long(self) -> None:
+        """RateLimitError slows the whole connection; `retry_after` is what the vendor said, if it said anything."""
+        for asked in (None, timedelta(seconds=40)):
+            sink = self.connect()
+            self.ask_to_slow_down(asked)
+            write = partial(sink.upsert, self.object, [self._new("k1", "x")])
+            error = _expect_raised(RateLimitError, write, "too many calls: upsert() raises")
+            told = getattr(error, "retry_after", None)
+            _expect(asked is None or told == asked, f"the vendor said {asked}, the error says {told}")
+
+    def test_a_lost_connection_is_weather_and_its_replay_creates_nothing(self) -> None:
+        """The host cannot know whether the call was carried out, and repeats it."""
+        for key, after in (("k1", False), ("k2", True)):
+            sink = self.connect()
+            sink.check()
+            self.lose_connection(after=after)
+            write = partial(sink.upsert, self.object, [self._new(key, "x")])
+            lost = "after" if after else "before"
+            _expect_raised(TransientError, write, f"connection lost {lost} the write: upsert() raises")
+            again = self._upsert(key, "x")[0]
+            created = again.status is Status.CREATED
+            _expect(again.ok and created is not after, f"connection lost {lost} the write, then again: {again}")
+            _expect(len(self._holders(key)) == 1, f"connection lost {lost} the write: the replay made a twin")
+
     def test_changes_bring_every_record_with_every_field(self) -> None:
         refs = {self._upsert(key, key)[0].ref for key in ("k1", "k2")}
         found = {record.ref: record for record in self._changes()[0]}
         _expect(refs <= set(found), f"not found: {sorted(str(ref) for ref in refs - set(found))}")
         lacking = [r.ref.id for r in found.values() if not r.deleted and {self.match, self.text_field} - set(r.fields)]
         _expect(not lacking, f"fields that were asked for are absent (empty ones are None): {lacking[:5]}")
+
+    def test_changes_go_on_from_any_of_their_cursors(self) -> None:
+        """After a crash the host reads on from the last cursor it stored; nothing that came later may be missing."""
+        _, start = self._changes()
+        self.connect().upsert(self.object, [self._new(f"k{number}", "x") for number in range(5)])
+        pages = list(self.connect().changes(self.object, [self.match, self.text_field], start))
+        for number, page in enumerate(pages):
+            later = {record.ref for after in pages[number + 1 :] for record in after.records}
+            if page.cursor is not None:
+                found = {record.ref for record in self._changes(page.cursor)[0]}
+                missing = sorted(str(ref) for ref in later - found)
+                _expect(not missing, f"from {page.cursor!r} on, {missing[:5]} are missing")
 
     def test_a_persons_edit_is_found_and_is_not_ours(self) -> None:
         written = self._upsert("k1", "ours")[0]
@@ -399,16 +555,29 @@ class SinkContract(_Contract):
         _expect(grave and grave[-1].deleted, "a deletion after the cursor brought no tombstone")
         _expect(not grave[-1].fields, "a tombstone holds no fields")
 
+    def test_a_record_that_lives_on_names_its_successor(self) -> None:
+        """After a conversion or a merge the host follows to the survivor; else the person would be lost, or be two."""
+        written = self._upsert("k1", "x")[0]
+        _, cursor = self._changes()
+        survivor = self.succeed(RemoteRef(self.object, _id(written)))
+        told = [record.successor for record in self._changes(cursor)[0] if record.ref == written.ref]
+        _expect(told and told[-1] == survivor, f"it lives on as {survivor}; changes() says {told[-1:]}")
+
     def test_a_task_happens_once(self) -> None:
+        """Also when the answer to its creation was lost."""
         sink = self.connect()
         if not isinstance(sink, CreatesTasks):
             _lacks("create_tasks")
         about = RemoteRef(self.object, _id(self._upsert("k1", "x")[0]))
-        due = sink.context.clock().astimezone(UTC) + timedelta(hours=2)
-        task = TaskWrite("t1", about, "Call back", "Asked for a demo", due, "high")
+        task, lost = _task(sink, "t1", about), _task(sink, "t2", about)
         first, again = (self.connect().create_tasks([task])[0] for _ in range(2))  # type: ignore[attr-defined]
         _expect(first.status is Status.CREATED, f"a new task is created; the outcome is {first}")
         _expect(again.status is Status.UNCHANGED, f"a key that exists is unchanged; the outcome is {again}")
+        sink.check()  # type: ignore[attr-defined]
+        self.lose_connection(after=True)
+        _expect_raised(TransientError, lambda: sink.create_tasks([lost]), "without an answer create_tasks() raises")
+        again = self.connect().create_tasks([lost])[0]  # type: ignore[attr-defined]
+        _expect(again.status is Status.UNCHANGED, f"it was created and the answer lost; then the outcome is {again}")
 
     def test_members_go_in_and_out_once(self) -> None:
         sink = self.connect()
@@ -421,6 +590,34 @@ class SinkContract(_Contract):
             [s is Status.UNCHANGED for s in statuses] == [False, True, False, True], f"in, in, out, out: {statuses}"
         )
         _expect(all(s is not Status.REJECTED for s in statuses), f"in, in, out, out: {statuses}")
+
+    def test_prepare_creates_what_is_missing(self) -> None:
+        """`missing` only looks; after `prepare` what it named is there, and we can write it."""
+        if not isinstance(self.connect(), Prepares):
+            _lacks("prepare")
+        sink: Any = self.connect_unprepared()
+        key = FieldSpec(self.object, self.match, "text", "Key", max_length=64, unique=True)
+        needed, segments = [key, *getattr(sink, "task_fields", ())], [self.segment] if self.segment else []
+        told = list(sink.missing(needed, segments))
+        _expect(told, "nothing is prepared, and missing() is empty")
+        _expect(list(sink.missing(needed, segments)) == told, "missing() changed something")
+        sink.prepare(needed, segments)
+        missing = sink.missing(needed, segments)
+        _expect(list(missing) == [], f"after prepare() still missing: {missing}")
+        self._use_what_was_prepared(sink)
+
+    def _use_what_was_prepared(self, sink: Any) -> None:
+        def use() -> list[Outcome]:
+            written = sink.upsert(self.object, [self._new("k1", "x")])
+            ref = RemoteRef(self.object, _id(written[0]))
+            if isinstance(sink, CreatesTasks):
+                written = [*written, *sink.create_tasks([_task(sink, "t1", ref)])]
+            if isinstance(sink, KeepsSegments):
+                written = [*written, *sink.set_members(self.segment, [Member("m1", ref)], [])]
+            return list(written)
+
+        outcomes = _expect_done(use, "what was prepared can be used")
+        _expect(all(o.ok for o in outcomes), f"what was prepared can be used: {outcomes}")
 
     def test_prepare_leaves_nothing_missing(self) -> None:
         sink = self.connect()
@@ -446,6 +643,11 @@ class SinkContract(_Contract):
             cursor = page.cursor if page.cursor is not None else cursor
         return records, cursor
 
+    def _holders(self, key: str) -> set[RemoteRef]:
+        """The living records that hold our key."""
+        latest = {record.ref: record for record in self._changes()[0]}
+        return {ref for ref, record in latest.items() if not record.deleted and record.fields.get(self.match) == key}
+
     def _text(self, outcome: Outcome) -> Value:
         """What the text field holds now, as the last page that mentions the record says."""
         held = [record for record in self._changes()[0] if record.ref == outcome.ref]
@@ -457,3 +659,12 @@ def _id(outcome: Outcome) -> str:
     if outcome.ref is None:
         raise AssertionError(f"a write that succeeded has a ref: {outcome}")
     return outcome.ref.id
+
+
+def _closed(field: Field) -> bool:
+    return not field.writable and field.kind == "text"
+
+
+def _task(sink: Any, key: str, about: RemoteRef) -> TaskWrite:
+    due = sink.context.clock().astimezone(UTC) + timedelta(hours=2)
+    return TaskWrite(key, about, "Call back", "Asked for a demo", due, "high")
