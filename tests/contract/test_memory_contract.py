@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from syncline.errors import AuthError, ConfigError, TransientError
-from syncline.model import Account, Outcome, Page, RawRecord, RemoteRef, Status, Value
+from syncline.errors import AuthError, ConfigError, RateLimitError, SchemaDriftError, TransientError
+from syncline.model import Account, Field, Outcome, Page, RawRecord, RemoteRef, Status, Value
 from syncline.sdk import Context, Http, WebhookRequest
 from syncline.testing.contract import SinkContract, SourceContract
-from syncline.testing.memory import MemoryConfig, MemorySink, MemorySource, MemoryWorld
+from syncline.testing.memory import MemoryConfig, MemorySink, MemorySource, MemoryWorld, person_fields
 
 NOW = datetime(2026, 6, 1, 8, tzinfo=UTC)
 
@@ -63,7 +63,13 @@ class TestMemorySink(_MemoryAccount, SinkContract):
     segment = "hot"
 
     def setup_method(self) -> None:
-        self.world = MemoryWorld(segments=["hot"])
+        fields = (*person_fields(), Field("Profile", "text", writable=False))
+        self.world = MemoryWorld(segments=["hot"], page_size=2, objects={"Lead": fields, "Contact": fields})
+
+    def connect_unprepared(self) -> Any:
+        fields = [field for field in person_fields() if field.name != "Key"]
+        self.world = MemoryWorld(objects={"Lead": fields}, prepared=False)
+        return self.connect()
 
     def edit(self, ref: RemoteRef, fields: Mapping[str, Value]) -> None:
         self.world.edit(ref, fields)
@@ -71,8 +77,23 @@ class TestMemorySink(_MemoryAccount, SinkContract):
     def remove(self, ref: RemoteRef) -> None:
         self.world.delete(ref)
 
+    def succeed(self, ref: RemoteRef) -> RemoteRef:
+        return self.world.convert(ref)
+
     def break_calls(self) -> None:
         self.world.fail_call("*", TransientError("down"), times=None)
+
+    def lose_connection(self, *, after: bool) -> None:
+        for method in ("upsert", "create_tasks"):
+            self.world.fail_call(method, TransientError("no answer"), applied=after)
+
+    def ask_to_slow_down(self, retry_after: timedelta | None) -> None:
+        self.world.heal()
+        self.world.fail_call("*", RateLimitError("too many calls", retry_after=retry_after), times=None)
+
+    def end_session(self) -> None:
+        """Nobody logs in to a memory; connectors that break the clause ask for this mark."""
+        self.world.counters["ended_sessions"] += 1
 
     def write_calls(self) -> int:
         return self.world.counters["write_calls"]
@@ -224,6 +245,49 @@ class RefusesTheWholeBatch(MemorySink):
         return super().upsert(object, writes)
 
 
+class MakesTwins(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        outcomes = super().upsert(object, writes)
+        if len({w.match for w in writes}) < len(writes):
+            self.world.put(object, {"Key": writes[-1].match[1]}, by="us")
+        return outcomes
+
+
+class SplitsWhatIsTooMuch(MemorySink):
+    def set_members(self, segment: str, add: Any, remove: Any) -> Sequence[Outcome]:
+        first = super().set_members(segment, add[:200], remove[:200])
+        return [*first, *self.set_members(segment, add[200:], remove[200:])] if add or remove else []
+
+
+class EscapesQuotes(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        escaped = [
+            replace(w, fields={n: v.replace("'", "\\'") if isinstance(v, str) else v for n, v in w.fields.items()})
+            for w in writes
+        ]
+        return super().upsert(object, escaped)
+
+
+class LeavesOutWhatIsReadOnly(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        known = self.world.fields_of(object)
+        writable = [
+            replace(w, fields={n: v for n, v in w.fields.items() if n not in known or known[n].writable})
+            for w in writes
+        ]
+        return super().upsert(object, writable)
+
+
+class NamesAnotherField(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        try:
+            return super().upsert(object, writes)
+        except SchemaDriftError as error:
+            if "read-only" in str(error):
+                raise SchemaDriftError("some field is read-only", field="Company") from error
+            raise
+
+
 class ClearsWhatIsAbsent(MemorySink):
     def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
         absent = {"Company": None}
@@ -239,7 +303,8 @@ class IgnoresNone(MemorySink):
 
 class CallsOnceForEach(MemorySink):
     def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
-        return [outcome for write in writes for outcome in super(CallsOnceForEach, self).upsert(object, [write])]
+        parts = [[write] for write in writes] if len(writes) <= self.limits.upsert_batch else [writes]
+        return [outcome for part in parts for outcome in super(CallsOnceForEach, self).upsert(object, part)]
 
 
 class DriftIsForgotten(MemorySink):
@@ -255,14 +320,72 @@ class RejectsInsteadOfRaising(MemorySink):
         try:
             return super().upsert(object, writes)
         except TransientError as error:
+            if str(error) != "down":
+                raise
             return [Outcome(w.key, Status.REJECTED, None, str(error)) for w in writes]
+
+
+class NeverLogsInAgain(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        if self.world.counters["ended_sessions"]:
+            raise AuthError("the session has ended")
+        return super().upsert(object, writes)
+
+
+class ForgetsForHowLong(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        try:
+            return super().upsert(object, writes)
+        except RateLimitError as error:
+            raise RateLimitError(str(error)) from error
+
+
+class TakesItForWeather(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        try:
+            return super().upsert(object, writes)
+        except RateLimitError as error:
+            raise TransientError(str(error), retry_after=error.retry_after) from error
+
+
+class TriesAgainByItself(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        try:
+            return super().upsert(object, writes)
+        except RateLimitError:
+            raise
+        except TransientError:
+            return super().upsert(object, writes)
+
+
+class CreatesOnReplay(MemorySink):
+    def upsert(self, object: str, writes: Any) -> Sequence[Outcome]:
+        try:
+            return super().upsert(object, writes)
+        except TransientError:
+            for write in writes:
+                self.world.put(object, {"Key": write.match[1]}, by="us")
+            raise
+
+
+class GivesTheLastCursorAtOnce(MemorySink):
+    def changes(self, object: str, fields: Any, cursor: str | None) -> Any:
+        pages = list(super().changes(object, fields, cursor))
+        for page in pages:
+            yield replace(page, cursor=pages[-1].cursor if cursor is not None else page.cursor)
+
+
+class LosesTheSuccessor(MemorySink):
+    def changes(self, object: str, fields: Any, cursor: str | None) -> Any:
+        for page in super().changes(object, fields, cursor):
+            yield replace(page, records=[replace(r, successor=None) for r in page.records])
 
 
 class LeavesOutEmptyFields(MemorySink):
     def changes(self, object: str, fields: Any, cursor: str | None) -> Any:
         for page in super().changes(object, fields, cursor):
             yield replace(page, records=[
-                replace(r, fields={n: v for n, v in r.fields.items() if n != "Key"}) for r in page.records
+                replace(r, fields={n: v for n, v in r.fields.items() if v is not None}) for r in page.records
             ])  # fmt: skip
 
 
@@ -281,13 +404,23 @@ class KnowsNoOwn(MemorySink):
 class SkipsTombstones(MemorySink):
     def changes(self, object: str, fields: Any, cursor: str | None) -> Any:
         for page in super().changes(object, fields, cursor):
-            yield replace(page, records=[r for r in page.records if not r.deleted])
+            yield replace(page, records=[r for r in page.records if not r.deleted or r.successor])
 
 
 class CreatesTasksTwice(MemorySink):
     def create_tasks(self, tasks: Any) -> Sequence[Outcome]:
         self.world.tasks.clear()
         return super().create_tasks(tasks)
+
+
+class CreatesTasksAnewWhenUnanswered(MemorySink):
+    def create_tasks(self, tasks: Any) -> Sequence[Outcome]:
+        try:
+            return super().create_tasks(tasks)
+        except TransientError:
+            for task in tasks:
+                self.world.tasks.pop(task.key, None)
+            raise
 
 
 class AddsTwice(MemorySink):
@@ -298,7 +431,27 @@ class AddsTwice(MemorySink):
 
 class PreparesForShow(MemorySink):
     def prepare(self, needed: Any, segments: Any) -> Sequence[str]:
-        return ["created everything"]
+        return super().prepare(needed, segments) or ["created everything"]
+
+
+class PreparesOnPaper(MemorySink):
+    done = False
+
+    def missing(self, needed: Any, segments: Any) -> Sequence[str]:
+        return [] if self.done else super().missing(needed, segments)
+
+    def prepare(self, needed: Any, segments: Any) -> Sequence[str]:
+        told = self.missing(needed, segments)
+        self.done = True
+        return told
+
+
+class CreatesWhileItLooks(MemorySink):
+    def missing(self, needed: Any, segments: Any) -> Sequence[str]:
+        told = super().missing(needed, segments)
+        for spec in needed:
+            self.world.create_field(spec)
+        return told
 
 
 BREAKS = {
@@ -323,18 +476,33 @@ BREAKS = {
     CreatesAnew: "test_upsert_creates_once_and_then_updates",
     ShufflesOutcomes: "test_outcomes_come_one_for_each_write_in_order",
     RefusesTheWholeBatch: "test_a_bad_record_is_refused_alone",
+    MakesTwins: "test_a_key_twice_in_one_batch_makes_one_record",
+    SplitsWhatIsTooMuch: "test_too_many_at_once_are_refused_before_any_call",
+    EscapesQuotes: "test_text_comes_back_as_it_was_written",
+    LeavesOutWhatIsReadOnly: "test_a_read_only_field_is_refused_by_name",
+    NamesAnotherField: "test_a_read_only_field_is_refused_by_name",
     ClearsWhatIsAbsent: "test_an_absent_field_is_left_alone",
     IgnoresNone: "test_none_clears_a_field",
     CallsOnceForEach: "test_a_batch_is_one_call_and_nothing_is_none",
     DriftIsForgotten: "test_a_missing_field_is_drift_and_named",
     RejectsInsteadOfRaising: "test_trouble_with_a_call_is_an_exception",
+    NeverLogsInAgain: "test_a_session_that_ends_is_renewed",
+    ForgetsForHowLong: "test_a_request_to_slow_down_says_for_how_long",
+    TakesItForWeather: "test_a_request_to_slow_down_says_for_how_long",
+    TriesAgainByItself: "test_a_lost_connection_is_weather_and_its_replay_creates_nothing",
+    CreatesOnReplay: "test_a_lost_connection_is_weather_and_its_replay_creates_nothing",
+    GivesTheLastCursorAtOnce: "test_changes_go_on_from_any_of_their_cursors",
+    LosesTheSuccessor: "test_a_record_that_lives_on_names_its_successor",
     LeavesOutEmptyFields: "test_changes_bring_every_record_with_every_field",
     TakesAllForOurs: "test_a_persons_edit_is_found_and_is_not_ours",
     KnowsNoOwn: "test_our_own_write_is_known_as_ours",
     SkipsTombstones: "test_a_deletion_is_a_tombstone",
     CreatesTasksTwice: "test_a_task_happens_once",
+    CreatesTasksAnewWhenUnanswered: "test_a_task_happens_once",
     AddsTwice: "test_members_go_in_and_out_once",
     PreparesForShow: "test_prepare_leaves_nothing_missing",
+    PreparesOnPaper: "test_prepare_creates_what_is_missing",
+    CreatesWhileItLooks: "test_prepare_creates_what_is_missing",
 }
 
 

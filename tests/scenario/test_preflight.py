@@ -173,7 +173,7 @@ def test_an_object_the_crm_does_not_have_stops_that_crm(lab: Any) -> None:
     lab.sync["object"] = "Leed"
     lab.points(ADA, 50)
     report = lab.run()
-    assert report.status == "stopped"
+    assert (report.status, report.exit_code) == ("misconfigured", 2)
     assert "did you mean 'Lead'?" in report.sinks["crm"].error
 
 
@@ -181,7 +181,7 @@ def test_a_missing_campaign_stops_and_is_named(lab: Any) -> None:
     lab.world.segments.clear()
     lab.points(ADA, 90)
     report = lab.run()
-    assert report.status == "stopped"
+    assert report.status == "misconfigured"
     assert "'Hot leads'" in report.sinks["crm"].error
     assert lab.held(ADA)["Score"] == 90, "the record was written before"
     lab.world.segments["Hot leads"] = set()

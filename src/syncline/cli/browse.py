@@ -49,8 +49,9 @@ def conflicts(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
             for conflict in found:
                 person = known.get(conflict.person_id)
                 candidates = " ".join(f"{ref.object}/{ref.id}" for ref in conflict.candidates)
-                data.append([name, ", ".join(person.emails) if person else "", conflict.reason, candidates])
-    _print("Conflicts", ["connection", "person", "reason", "candidates"], data, as_json)
+                emails, key = (", ".join(person.emails), person.key) if person else ("", "")
+                data.append([name, emails, key, conflict.reason, candidates])
+    _print("Conflicts", ["connection", "person", "our key", "reason", "candidates"], data, as_json)
 
 
 @app.command(name="dead-letters")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +23,8 @@ from syncline.sdk import SimulatorOptions
 from syncline.sync.report import Report
 
 __all__ = ["load", "print_summary", "run", "simulate"]
+
+_SECRETS: Final = {"api_key", "client_secret", "access_token", "refresh_token", "private_key"}
 
 
 def load(config: Path, people: int | None, seed: int | None) -> Host:
@@ -80,12 +84,34 @@ def simulate(vendors: Sequence[str], *, people: int, seed: int, folder: Path | N
         simulator = factories[vendor](options)
         simulator.start()
         running.append((vendor, simulator))
-    print("connections:")  # noqa: T201  # the result
-    for vendor, simulator in running:
-        print(f"  {vendor}: {dict(simulator.settings)}", flush=True)  # noqa: T201  # the result
+    _print_connections({vendor: simulator.settings for vendor, simulator in running})
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     stop.wait()
     for _, simulator in running:
         simulator.stop()
+
+
+def _print_connections(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """What to paste: the secrets of the simulated accounts into the shell, the rest into connectors.yaml."""
+    env: dict[str, str] = {}
+    connections = {vendor: _without_secrets(vendor, dict(found), env) for vendor, found in settings.items()}
+    for name, value in env.items():
+        print(f"export {name}={shlex.quote(value)}")  # noqa: T201  # the result
+    YAML().dump({"connections": connections}, sys.stdout)
+    sys.stdout.flush()
+
+
+def _without_secrets(path: str, found: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+    placed: dict[str, Any] = {}
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            placed[key] = _without_secrets(path, dict(value), env)
+        elif key in _SECRETS:
+            name = f"{path}_{key}".upper().replace("-", "_")
+            env[name] = str(value)
+            placed[key] = f"${{{name}}}"
+        else:
+            placed[key] = value
+    return placed

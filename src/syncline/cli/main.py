@@ -182,7 +182,8 @@ def check(
         if not live:
             return
         for name, account in host.check().items():
-            print(f"{name}: {account.name} ({account.id})")  # noqa: T201  # the result
+            details = "".join(f", {key}: {value}" for key, value in account.details.items())
+            print(f"{name}: {account.name} ({account.id}){details}")  # noqa: T201  # the result
         parked = [f"{t.connection}: {p.object}.{p.field}: {p.reason}" for t in host.preflight() for p in t.parked]
     for line in parked:
         print(line)  # noqa: T201  # the result

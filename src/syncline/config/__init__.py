@@ -4,7 +4,6 @@ from syncline.config.document import Document
 from syncline.config.load import KindInfo, Loaded, ParsesModels, Rooms, load, load_all, read, settings
 from syncline.config.models import (
     ActionConfig,
-    Budget,
     Classify,
     ClassifyRules,
     Config,
@@ -23,7 +22,6 @@ from syncline.config.models import (
 
 __all__ = [
     "ActionConfig",
-    "Budget",
     "Classify",
     "ClassifyRules",
     "Config",

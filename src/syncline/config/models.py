@@ -29,7 +29,6 @@ __all__ = [
     "OWN_SETTINGS",
     "TASK_TEXTS",
     "ActionConfig",
-    "Budget",
     "Classify",
     "ClassifyRules",
     "Config",
@@ -443,12 +442,6 @@ class Guard(_Model):
     tasks: Count | None = Field(default=1000, description="new tasks")
 
 
-class Budget(_Model):
-    """What a sync may cost."""
-
-    calls_per_day: Positive = Field(description="calls to the vendor, in 24 hours")
-
-
 class SyncConfig(_Model):
     """What is written to one object of one CRM, and read back."""
 
@@ -463,7 +456,6 @@ class SyncConfig(_Model):
     fields: Mapping[Text, FieldMapping] = Field(default={}, description="CRM field → {from or to, owner, …}")
     segments: Mapping[str, Text] = Field(default={}, description="our segment → the CRM's campaign, list or tag")
     guard: Guard = Field(default=Guard(), description="the most one run may do before it stops and asks")
-    budget: Budget | None = Field(default=None, description="what it may cost")
 
     @property
     def objects(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from syncline.config import Config, Loaded, load_all, read
-from syncline.errors import ConfigError
+from syncline.errors import ConfigError, did_you_mean
 from syncline.host.lease import hold
 from syncline.host.plugins import Plugins
 from syncline.host.simulation import Simulation
@@ -177,6 +177,9 @@ class Host:
         return {name: connector for name in names if isinstance(connector := self.connector(name), Sink)}
 
     def targets(self, sync: str | None = None) -> list[Target]:
+        names = [configured.name for configured in self.config.syncs]
+        if sync is not None and sync not in names:
+            raise ConfigError(f"there is no sync {sync!r}; {did_you_mean(sync, names)}")
         return targets(self.config, {name: sink.limits for name, sink in self.sinks().items()}, sync)
 
     def setup(self, sync: str | None = None) -> Setup:
@@ -199,6 +202,8 @@ class Host:
 
     def pull(self, source: str | None = None) -> Report:
         """Only read: raw records become events."""
+        if source is not None and source not in (known := self.sources()):
+            raise ConfigError(f"there is no source {source!r}; {did_you_mean(source, known)}")
         with hold(self.database, "run", _wall_clock) as renew:
             return Runner(self.setup(), self.now(), beat=renew).pull(source)
 

@@ -30,6 +30,7 @@ __all__ = [
     "give_up_waiting",
     "mark_sent",
     "put_actions",
+    "put_fresh",
     "put_scores",
     "put_standings",
     "record_outcomes",
@@ -98,7 +99,11 @@ class DeadLetter:
 
 
 def start_run(connection: Connection, run_id: str, started_us: int, as_of_us: int) -> None:
-    connection.execute(insert(schema.run).values(id=run_id, started_us=started_us, as_of_us=as_of_us, status="running"))
+    """Begin a run. Whoever calls holds the lease, so a run that still says `running` was killed."""
+    table = schema.run
+    killed = update(table).where(table.c.status == "running").values(status="killed", finished_us=started_us)
+    connection.execute(killed)
+    connection.execute(insert(table).values(id=run_id, started_us=started_us, as_of_us=as_of_us, status="running"))
 
 
 def finish_run(connection: Connection, run_id: str, finished_us: int, status: str, report: Mapping[str, Any]) -> None:
@@ -149,6 +154,12 @@ def put_scores(connection: Connection, results: Sequence[tuple[int, ScoreResult]
     if changed:
         upsert(connection, table, changed)
         connection.execute(insert(schema.score_history), changed)
+
+
+def put_fresh(connection: Connection, people: Collection[int]) -> None:
+    """These people have been scored since their last event."""
+    for batch in batches(people):
+        connection.execute(delete(schema.stale).where(schema.stale.c.person_id.in_(batch)))
 
 
 def stored_scores(connection: Connection, name: str, namespace: str) -> Iterator[tuple[str, Decimal, str | None]]:

@@ -290,7 +290,7 @@ run = Table(
     Column("id", Text, primary_key=True),
     Column("started_us", BigInteger, nullable=False),
     Column("finished_us", BigInteger),
-    Column("status", Text, nullable=False),  # running, done, rejected, stopped, paused, failed
+    Column("status", Text, nullable=False),  # running, killed, failed, or what Report.status says
     Column("as_of_us", BigInteger, nullable=False),
     Column("report", Text),
 )

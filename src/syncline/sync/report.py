@@ -78,12 +78,12 @@ class SinkReport(_Model):
 
 
 class Report(_Model):
-    """`status`: done, rejected (some rows), stopped (a guard or a drift), paused (credentials), planned."""
+    """`status`: done, rejected (some rows), stopped (a guard or a drift), paused (credentials), misconfigured (only the
+    vendor could tell that a setting is wrong), planned."""
 
     run_id: str | None = None
-    status: Literal["planned", "done", "rejected", "stopped", "paused"] = "done"
+    status: Literal["planned", "done", "rejected", "stopped", "paused", "misconfigured"] = "done"
     as_of: str = ""
-    message: str | None = None
     sources: dict[str, SourceReport] = Field(default_factory=dict)
     people: int = 0
     events: int = 0
@@ -93,7 +93,7 @@ class Report(_Model):
 
     @property
     def exit_code(self) -> int:
-        return {"planned": 0, "done": 0, "rejected": 1, "stopped": 3, "paused": 4}[self.status]
+        return {"planned": 0, "done": 0, "rejected": 1, "misconfigured": 2, "stopped": 3, "paused": 4}[self.status]
 
 
 def calls_for(rows: Counter[tuple[str, str, str]], limits: Limits) -> int:

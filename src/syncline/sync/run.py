@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
 from syncline.engine.embedded import assess_all
-from syncline.errors import AuthError, ConnectorError, GuardError, SchemaDriftError, TransientError
+from syncline.errors import AuthError, ConfigError, ConnectorError, GuardError, SchemaDriftError, TransientError
 from syncline.events.classify import Classifier
 from syncline.model import event_id, microseconds
 from syncline.people import IdentityRules
@@ -57,13 +57,12 @@ class Setup:
 
 
 class Runner:
-    """Carries out one pass. `beat` is called between batches: it keeps the lease alive."""
+    """Carries out one pass. `beat` is called after every page and batch: it keeps the lease alive."""
 
     def __init__(self, setup: Setup, as_of: datetime, *, beat: Callable[[], None] = lambda: None) -> None:
-        self._setup = setup
+        self._setup = replace(setup, progress=_Alive(setup.progress, beat))
         self._database = setup.database
         self._as_of = as_of
-        self._beat = beat
         self.run_id = f"{setup.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self.report = Report(run_id=self.run_id, as_of=as_of.isoformat())
         self._operations: dict[str, Counter[tuple[str, str, str]]] = {}
@@ -126,7 +125,6 @@ class Runner:
             targets = self._read_crms()
             for batch in self._batches(targets, people):
                 self._commit(batch, targets)
-                self._beat()
             self._close_plan(targets)
             for target in targets:
                 self._deliver(target)
@@ -166,7 +164,7 @@ class Runner:
             )
         except ConnectorError as error:
             report.error = str(error)
-            self._worsen("paused" if isinstance(error, AuthError) else "rejected")
+            self._worsen(_status_of(error, otherwise="rejected"))
         finally:
             stage.finish()
         _fill(report, result, source.context.http.metrics.total - before)
@@ -214,13 +212,10 @@ class Runner:
 
     def _drop(self, report: SinkReport, error: ConnectorError) -> None:
         report.error = str(error)
-        if isinstance(error, AuthError):
-            self._worsen("paused")
-        else:
-            self._worsen("rejected" if isinstance(error, TransientError) else "stopped")
+        self._worsen(_status_of(error, otherwise="stopped"))
 
     def _worsen(self, status: str) -> None:
-        order = ("planned", "done", "rejected", "stopped", "paused")
+        order = ("planned", "done", "rejected", "stopped", "paused", "misconfigured")
         if order.index(status) > order.index(self.report.status):
             self.report.status = status  # type: ignore[assignment]  # one of the literals above
 
@@ -313,6 +308,7 @@ class Runner:
         with self._database.write() as connection:
             results = [(a.person_id, score) for a in batch.assessments for score in a.scores.values()]
             runs.put_scores(connection, results, at_us)
+            runs.put_fresh(connection, batch.people)
             runs.put_standings(connection, batch.standings)
             runs.put_actions(connection, batch.actions, self.run_id, at_us)
             for target in targets:
@@ -337,7 +333,6 @@ class Runner:
 
         def delivered(rows: int) -> None:
             self._setup.progress.advance(stage, rows)
-            self._beat()
 
         deliverer = Deliverer(
             self._database,
@@ -374,6 +369,27 @@ class Runner:
             people = select(func.count()).select_from(schema.person).where(schema.person.c.merged_into.is_(None))
             self.report.people = connection.execute(people).scalar_one()
             self.report.events = connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
+
+
+def _status_of(error: ConnectorError, otherwise: str) -> str:
+    """What one connection's error makes of the run; the other connections go on."""
+    for kind, status in ((AuthError, "paused"), (ConfigError, "misconfigured"), (TransientError, "rejected")):
+        if isinstance(error, kind):
+            return status
+    return otherwise
+
+
+class _Alive:
+    """Progress, and with every step of it a sign of life: reading may take longer than a silent holder is believed."""
+
+    def __init__(self, progress: Progress, beat: Callable[[], None]) -> None:
+        self._beat = beat
+        self._progress = progress
+        self.start, self.finish = progress.start, progress.finish
+
+    def advance(self, stage: str, by: int) -> None:
+        self._progress.advance(stage, by)
+        self._beat()
 
 
 class _Stage:

@@ -62,6 +62,7 @@ def _expect(condition: object, message: str) -> None:
 
 
 T = TypeVar("T")
+_Call = Callable[[], Any]  # `object` is the name of a field of the kit
 
 
 def _expect_done(action: Callable[[], T], message: str) -> T:
@@ -404,10 +405,10 @@ class SinkContract(_Contract):
             _expect_raised(ContractError, call, f"{name}() with one more than `limits` raises")
             _expect((self.write_calls(), sink.context.http.metrics.total) == before, f"{name}() made a call first")
 
-    def _excesses(self, sink: Sink[Any], ref: RemoteRef) -> dict[str, Callable[[], object]]:
+    def _excesses(self, sink: Sink[Any], ref: RemoteRef) -> dict[str, _Call]:
         limits = sink.limits
         most = limits.upsert_batch if limits.bulk_from is None else max(limits.upsert_batch, limits.bulk_batch)
-        calls: dict[str, Callable[[], object]] = {
+        calls: dict[str, _Call] = {
             "upsert": lambda: sink.upsert(self.object, [self._new(f"n{number}", "x") for number in range(most + 1)])
         }
         if isinstance(sink, CreatesTasks):
@@ -420,28 +421,28 @@ class SinkContract(_Contract):
         return calls
 
     def test_text_comes_back_as_it_was_written(self) -> None:
-        """Whatever people type: quotes, line ends, other scripts, what a spreadsheet or a CSV file would take for more."""
-        keys = {f"k{number}": text for number, text in enumerate(_AWKWARD)}
-        outcomes = self.connect().upsert(self.object, [self._new(key, text) for key, text in keys.items()])
-        _expect(all(o.ok for o in outcomes), f"refused: {[o.reason for o in outcomes if not o.ok]}")
-        for outcome, text in zip(outcomes, keys.values(), strict=True):
+        """Whatever people type: quotes, line ends, other scripts, what a spreadsheet would take for a formula."""
+        for number, text in enumerate(_AWKWARD):
+            outcome = self._upsert(f"k{number}", text)[0]
+            _expect(outcome.ok, f"{text!r} is refused: {outcome.reason}")
             held = self._text(outcome)
             _expect(held == text, f"wrote {text!r}, and it holds {held!r}")
 
     def test_a_read_only_field_is_refused_by_name(self) -> None:
         """As drift, or as that record's outcome; it is never left out in silence."""
-        closed = next(filter(_closed, self.connect().describe(self.object)), None)
-        if closed is None:
+        names = sorted((f.name for f in self.connect().describe(self.object) if _closed(f)), key="Id".__eq__)
+        if not names:
             pytest.skip(f"every field of {self.object} is writable")
+        closed = names[0]
         written = self._upsert("k1", "old")[0]
-        write = Write("k1", ("Id", _id(written)), {self.text_field: "new", closed.name: "x"})
+        write = Write("k1", ("Id", _id(written)), {self.text_field: "new", closed: "x"})
         try:
             outcome = self.connect().upsert(self.object, [write])[0]
         except SchemaDriftError as error:
-            _expect(error.field == closed.name, f"{closed.name} is read-only; the error names {error.field!r}")
+            _expect(error.field == closed, f"{closed} is read-only; the error names {error.field!r}")
         else:
-            told = outcome.status is Status.REJECTED and closed.name in str(outcome.reason)
-            _expect(told, f"{closed.name} is read-only; the outcome is {outcome}")
+            told = outcome.status is Status.REJECTED and closed in str(outcome.reason)
+            _expect(told, f"{closed} is read-only; the outcome is {outcome}")
         _expect(self._text(written) == "old", "the rest of a refused write was written")
 
     def test_an_absent_field_is_left_alone(self) -> None:
@@ -490,8 +491,10 @@ class SinkContract(_Contract):
 
     def test_a_request_to_slow_down_says_for_how_long(self) -> None:
         """RateLimitError slows the whole connection; `retry_after` is what the vendor said, if it said anything."""
-        for asked in (None, timedelta(seconds=40)):
-            sink = self.connect()
+        sinks = [self.connect() for _ in range(3)]
+        for sink in sinks[:2]:
+            sink.check()  # these two have a session; the third meets the refusal when it logs in, if it does
+        for sink, asked in zip(sinks, (None, timedelta(seconds=40), timedelta(seconds=50)), strict=True):
             self.ask_to_slow_down(asked)
             write = partial(sink.upsert, self.object, [self._new("k1", "x")])
             error = _expect_raised(RateLimitError, write, "too many calls: upsert() raises")
@@ -513,7 +516,7 @@ class SinkContract(_Contract):
             _expect(len(self._holders(key)) == 1, f"connection lost {lost} the write: the replay made a twin")
 
     def test_changes_bring_every_record_with_every_field(self) -> None:
-        refs = {self._upsert(key, key)[0].ref for key in ("k1", "k2")}
+        refs = {self._upsert(key, text)[0].ref for key, text in (("k1", "x"), ("k2", None))}
         found = {record.ref: record for record in self._changes()[0]}
         _expect(refs <= set(found), f"not found: {sorted(str(ref) for ref in refs - set(found))}")
         lacking = [r.ref.id for r in found.values() if not r.deleted and {self.match, self.text_field} - set(r.fields)]
@@ -522,7 +525,8 @@ class SinkContract(_Contract):
     def test_changes_go_on_from_any_of_their_cursors(self) -> None:
         """After a crash the host reads on from the last cursor it stored; nothing that came later may be missing."""
         _, start = self._changes()
-        self.connect().upsert(self.object, [self._new(f"k{number}", "x") for number in range(5)])
+        for number in range(5):
+            self._upsert(f"k{number}", "x")
         pages = list(self.connect().changes(self.object, [self.match, self.text_field], start))
         for number, page in enumerate(pages):
             later = {record.ref for after in pages[number + 1 :] for record in after.records}
@@ -573,7 +577,7 @@ class SinkContract(_Contract):
         first, again = (self.connect().create_tasks([task])[0] for _ in range(2))  # type: ignore[attr-defined]
         _expect(first.status is Status.CREATED, f"a new task is created; the outcome is {first}")
         _expect(again.status is Status.UNCHANGED, f"a key that exists is unchanged; the outcome is {again}")
-        sink.check()  # type: ignore[attr-defined]
+        sink.check()
         self.lose_connection(after=True)
         _expect_raised(TransientError, lambda: sink.create_tasks([lost]), "without an answer create_tasks() raises")
         again = self.connect().create_tasks([lost])[0]  # type: ignore[attr-defined]
@@ -630,10 +634,10 @@ class SinkContract(_Contract):
         _expect(list(missing) == [], f"after prepare() still missing: {missing}")
         _expect(not sink.prepare(needed, segments), "prepare() did something although nothing was missing")
 
-    def _new(self, key: str, text: str) -> Write:
+    def _new(self, key: str, text: str | None) -> Write:
         return Write(key, (self.match, key), {**self.always, self.text_field: text})
 
-    def _upsert(self, key: str, text: str) -> Sequence[Outcome]:
+    def _upsert(self, key: str, text: str | None) -> Sequence[Outcome]:
         return self.connect().upsert(self.object, [self._new(key, text)])
 
     def _changes(self, cursor: str | None = None) -> tuple[list[RemoteRecord], str | None]:

@@ -469,10 +469,6 @@ SYNCS = {
         BASE + SYNC + "    guard: {creates: -1}\n    fields: {A: {from: person.title, owner: ours}}\n",
         "12: syncs[0].guard.creates: must be at least 0",
     ),
-    "budget is no whole number": (
-        BASE + SYNC + "    budget: {calls_per_day: 99.5}\n    fields: {A: {from: person.title, owner: ours}}\n",
-        "12: syncs[0].budget.calls_per_day: must be a whole number",
-    ),
     "unknown segment in a sync": (
         BASE + SYNC + "    segments: {lead_cald: Hot}\n",
         "12: syncs[0].segments.lead_cald: no segment is called 'lead_cald'; did you mean 'lead_caldo'? "

@@ -56,7 +56,6 @@ syncs:
       Status: {to: person.stage, owner: theirs}
     segments: {lead_caldo: "Lead caldo"}
     guard: {creates: null, clears: 10}
-    budget: {calls_per_day: 10000}
 """
 
 

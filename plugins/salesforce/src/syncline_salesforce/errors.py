@@ -24,6 +24,7 @@ from syncline.errors import (
     SchemaDriftError,
     TransientError,
 )
+from syncline.sdk.http import request_id_of, retry_after_of
 from syncline_salesforce.payloads import ApiError, SaveProblem, TokenProblem
 
 __all__ = [
@@ -49,6 +50,7 @@ RETRYABLE: Final = frozenset(
         "API_TEMPORARILY_UNAVAILABLE",
         "API_CURRENTLY_DISABLED",
         "UNKNOWN_EXCEPTION",
+        "STORAGE_LIMIT_EXCEEDED",  # the org is full: nothing is wrong with the record, which comes again
     }
 )
 """Codes of weather, on a record or on a request (vendor sheet §11); CONCURRENT_REQUEST… belongs to them by prefix."""
@@ -75,37 +77,52 @@ class SessionExpiredError(AuthError):
 
 
 @contextlib.contextmanager
-def translated(where: str, request_id: Callable[[], str | None] = lambda: None) -> Iterator[None]:
-    """Whatever is raised inside leaves as one of our errors; ours pass through."""
+def translated(where: str, answer: Callable[[], requests.Response | None] = lambda: None) -> Iterator[None]:
+    """Whatever is raised inside leaves as one of our errors; ours pass through. `answer` is what the vendor said last."""
     try:
         yield
     except SalesforceError as error:
-        raise error_of(error.status, error.content, where=where, request_id=request_id()) from error
+        raise _told(error_of(error.status, error.content, where=where), answer()) from error
     except SalesforceOperationError as error:
-        raise ConnectorError(str(error), where=where, request_id=request_id()) from error
+        raise _told(ConnectorError(str(error), where=where), answer()) from error
     except requests.RequestException as error:
         # Also an answer that breaks off, or that is not JSON although its status says success.
         raise TransientError(f"unreadable answer ({type(error).__name__})", where=where) from error
     except ValidationError as error:
-        raise TransientError(f"unexpected answer: {_shape(error)}", where=where, request_id=request_id()) from error
+        raise _told(TransientError(f"unexpected answer: {_shape(error)}", where=where), answer()) from error
+
+
+def _told(error: ConnectorError, answer: requests.Response | None) -> ConnectorError:
+    """The error with what the headers say: the vendor's request id, and Retry-After if it ever comes.
+
+    It is not documented for the REST API (vendor sheet §4), but proxies and edges send it.
+    """
+    if answer is not None:
+        error.request_id = request_id_of(answer)
+        if isinstance(error, TransientError) and error.retry_after is None:
+            error.retry_after = retry_after_of(answer)
+    return error
 
 
 def _shape(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)[:3])
 
 
-def error_of(status: int, content: Any, *, where: str, request_id: str | None = None) -> ConnectorError:
+def error_of(status: int, content: Any, *, where: str) -> ConnectorError:
     """The error that a refused request means; `content` is the parsed body, or its text."""
+    if status == 300:
+        # The body lists the records (vendor sheet §4): a person has to merge them.
+        return ConnectorError(f"several records have this external id: {content}", where=where)
     problems = _problems(content)
     if problems is None:
-        return _without_body(status, where, request_id)
+        return _without_body(status, where)
     first = problems[0]
     text = f"{first.code}: {first.message.strip()}" + (f" (fields: {', '.join(first.fields)})" if first.fields else "")
     return (
-        _of_session(status, first, text, where, request_id)
-        or _of_quota(first, where, request_id)
-        or _of_schema(first, where, request_id)
-        or _of_status(status, first, text, where, request_id)
+        _of_session(status, first, text, where)
+        or _of_quota(first, where)
+        or _of_schema(first, where)
+        or _of_status(status, first, text, where)
     )
 
 
@@ -116,55 +133,56 @@ def _problems(content: Any) -> list[ApiError] | None:
         return None
 
 
-def _without_body(status: int, where: str, request_id: str | None) -> ConnectorError:
+def _without_body(status: int, where: str) -> ConnectorError:
     """HTML from the edge, an empty body, or anything else that is not the documented array: weather."""
     if status == 401:
-        return SessionExpiredError("HTTP 401", where=where, request_id=request_id)
+        return SessionExpiredError("HTTP 401", where=where)
     if status == 429:
-        return RateLimitError("HTTP 429", where=where, request_id=request_id)
-    return TransientError(f"HTTP {status} without the documented body", where=where, request_id=request_id)
+        return RateLimitError("HTTP 429", where=where)
+    return TransientError(f"HTTP {status} without the documented body", where=where)
 
 
-def _of_session(status: int, first: ApiError, text: str, where: str, request_id: str | None) -> ConnectorError | None:
+def _of_session(status: int, first: ApiError, text: str, where: str) -> ConnectorError | None:
     if status == 401 or first.code == "INVALID_SESSION_ID":
-        return SessionExpiredError(text, where=where, request_id=request_id)
+        return SessionExpiredError(text, where=where)
     if first.code in _NO_ACCESS:
-        return AuthError(text, where=where, request_id=request_id)
+        return AuthError(text, where=where)
     return None
 
 
-def _of_quota(first: ApiError, where: str, request_id: str | None) -> ConnectorError | None:
+def _of_quota(first: ApiError, where: str) -> ConnectorError | None:
     if first.code != "REQUEST_LIMIT_EXCEEDED":
         return None
     if "concurrent" in first.message.lower():
         text = f"{first.code}: {first.message} Too many requests are open at once."
-        return RateLimitError(text, retry_after=_CONCURRENT_PAUSE, where=where, request_id=request_id)
+        return RateLimitError(text, retry_after=_CONCURRENT_PAUSE, where=where)
     text = f"{first.code}: {first.message} The daily quota of API calls of this org is used up."
-    return RateLimitError(text, retry_after=_DAILY_PAUSE, where=where, request_id=request_id)
+    return RateLimitError(text, retry_after=_DAILY_PAUSE, where=where)
 
 
-def _of_schema(first: ApiError, where: str, request_id: str | None) -> ConnectorError | None:
+def _of_schema(first: ApiError, where: str) -> ConnectorError | None:
     field = drifted_field(first.code, first.message, first.fields)
     if field:
         text = (
-            f"{first.code}: {first.message.strip()}. The field is gone, renamed, or hidden from the user we log in as."
+            f"{first.code}: {first.message.strip()}. The field is gone, renamed, hidden from the user we log in as, or"
+            " (to match on) not an external id."
         )
-        return SchemaDriftError(text, field=field, where=where, request_id=request_id)
+        return SchemaDriftError(text, field=field, where=where)
     if first.code == "INVALID_TYPE":
         return ConfigError(f"{first.code}: {first.message.strip()}", where=where)
     if first.code == "INVALID_QUERY_LOCATOR":
-        return CursorExpiredError(f"{first.code}: {first.message}", where=where, request_id=request_id)
+        return CursorExpiredError(f"{first.code}: {first.message}", where=where)
     return None
 
 
-def _of_status(status: int, first: ApiError, text: str, where: str, request_id: str | None) -> ConnectorError:
+def _of_status(status: int, first: ApiError, text: str, where: str) -> ConnectorError:
     if status == 429:
-        return RateLimitError(text, where=where, request_id=request_id)
+        return RateLimitError(text, where=where)
     if is_retryable(first.code) or status in _SLOW_STATUSES or status >= 500:
-        return TransientError(text, where=where, request_id=request_id)
+        return TransientError(text, where=where)
     if status == 410 or first.code == "UNSUPPORTED_API_VERSION":
         return ConfigError(f"{text}. This API version is retired: set api_version to a living one.", where=where)
-    return ConnectorError(text, where=where, request_id=request_id)
+    return ConnectorError(text, where=where)
 
 
 def is_retryable(code: str) -> bool:
@@ -174,6 +192,8 @@ def is_retryable(code: str) -> bool:
 
 def drifted_field(code: str, message: str, fields: tuple[str, ...] = ()) -> str | None:
     """The field that an error says is not there; None when the error is about something else."""
+    if code == "JSON_PARSER_ERROR":
+        return None  # it repeats a person's text, which may say anything
     for pattern in _FIELD_NAMES:
         if match := pattern.search(message):
             return match[1].rstrip(".,")
@@ -195,11 +215,11 @@ def token_error(response: requests.Response, *, where: str) -> ConnectorError:
     try:
         problem = TokenProblem.model_validate(response.json())
     except (ValueError, ValidationError):
-        return TransientError(f"HTTP {response.status_code} without the documented body", where=where)
+        return _told(_without_body(response.status_code, where), response)
     text = f"{problem.error}: {problem.error_description}".rstrip(": ")
-    if problem.error == "rate_limit_exceeded":
-        return RateLimitError(text, where=where)
+    if problem.error == "rate_limit_exceeded" or response.status_code == 429:
+        return _told(RateLimitError(text, where=where), response)
     being_processed = "already being processed" in problem.error_description
     if problem.error in _WEATHER_OF_TOKENS or being_processed or response.status_code >= 500:
-        return TransientError(text, where=where)
+        return _told(TransientError(text, where=where), response)
     return AuthError(f"{text}. Check the settings under login:, and the app and its user in Salesforce.", where=where)
