@@ -55,10 +55,18 @@ Sync = Annotated[str | None, typer.Option("--sync", help="only this sync")]
 DEFAULT: Final = Path("connectors.yaml")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)  # noqa: T201  # the result
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log every call")] = False,
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    version: Annotated[  # noqa: ARG001  # its callback prints it
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING,
@@ -66,9 +74,6 @@ def _common(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("urllib3").setLevel(logging.WARNING)
-    if version:
-        print(__version__)  # noqa: T201  # the result
-        raise typer.Exit
 
 
 @app.command()

@@ -14,11 +14,7 @@ from syncline.scoring import numbers
 from syncline.scoring.expressions import render, sql_extreme, sql_half_even, sql_integer
 from syncline.scoring.model import BASE, DECAY, LIMIT, ROUNDING, Line, Model
 from syncline.scoring.numbers import ONE
-from syncline.scoring.program import INACTIVE, LAST_TYPE, Program
-from syncline.scoring.result import Assessment, Contribution, ScoreResult
-from syncline.scoring.shown import said, shown
-from syncline.scoring.signals import Signal
-from syncline.segments.predicates import (
+from syncline.scoring.predicates import (
     SUBJECT,
     All,
     AnyOf,
@@ -30,6 +26,10 @@ from syncline.segments.predicates import (
     Subject,
     Test,
 )
+from syncline.scoring.program import INACTIVE, LAST_TYPE, Program
+from syncline.scoring.result import Assessment, Contribution, ScoreResult
+from syncline.scoring.shown import said, shown
+from syncline.scoring.signals import Signal
 
 __all__ = ["CompiledProgram", "compile_program"]
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from syncline.model import ACTIVITY
 from syncline.scoring.model import Model
+from syncline.scoring.predicates import Segment, subjects
 from syncline.scoring.signals import (
     Attribute,
     Bursts,
@@ -23,7 +24,6 @@ from syncline.scoring.signals import (
     selections,
 )
 from syncline.scoring.where import Property, Selection
-from syncline.segments.predicates import Segment, subjects
 
 __all__ = ["ACTIVE", "INACTIVE", "LAST_TYPE", "SIGNALS", "Program"]
 

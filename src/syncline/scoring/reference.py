@@ -16,6 +16,7 @@ from syncline.scoring.expressions import Value, evaluate
 from syncline.scoring.log import LoggedEvent, in_order
 from syncline.scoring.model import BASE, DECAY, LIMIT, ROUNDING, Line, Model
 from syncline.scoring.numbers import INFINITE, MICRO, ONE, bounded, factor, half_even
+from syncline.scoring.predicates import All, AnyOf, BandOf, InSegment, Not, Predicate, ScoreOf, Subject, Test
 from syncline.scoring.profile import read_attribute
 from syncline.scoring.program import LAST_TYPE, SIGNALS, Program
 from syncline.scoring.result import Assessment, Contribution, ScoreResult, Shown
@@ -35,7 +36,6 @@ from syncline.scoring.signals import (
     Sum,
 )
 from syncline.scoring.where import Selection, read_property
-from syncline.segments.predicates import All, AnyOf, BandOf, InSegment, Not, Predicate, ScoreOf, Subject, Test
 
 __all__ = ["Reading", "Why", "assess", "read", "why"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from syncline.scoring.predicates import Predicate, Segment
 from syncline.segments.parse import parse_segments
-from syncline.segments.predicates import Predicate, Segment
 from syncline.segments.transitions import Standing, bands_step, step
 
 __all__ = ["Predicate", "Segment", "Standing", "bands_step", "examples", "parse_segments", "step"]

@@ -14,16 +14,7 @@ from syncline.scoring import numbers
 from syncline.scoring.expressions import RULES, ExpressionError, Kind, Node, signal
 from syncline.scoring.model import Model
 from syncline.scoring.numbers import ONE
-from syncline.scoring.reading import Path, Reading
-from syncline.scoring.signals import (
-    SIGNAL_KEYS,
-    Bursts,
-    Count,
-    kind_of,
-    read_signal,
-)
-from syncline.scoring.where import Selection, read_types, read_where
-from syncline.segments.predicates import (
+from syncline.scoring.predicates import (
     SUBJECT,
     All,
     AnyOf,
@@ -37,6 +28,15 @@ from syncline.segments.predicates import (
     Test,
     references,
 )
+from syncline.scoring.reading import Path, Reading
+from syncline.scoring.signals import (
+    SIGNAL_KEYS,
+    Bursts,
+    Count,
+    kind_of,
+    read_signal,
+)
+from syncline.scoring.where import Selection, read_types, read_where
 
 __all__ = ["parse_segments"]
 

@@ -13,6 +13,7 @@ import ipaddress
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from simple_salesforce.util import call_salesforce
 
 from syncline.errors import AuthError, RateLimitError
 from syncline.sdk import Context
-from syncline.sdk.http import purpose, request_id_of
+from syncline.sdk.http import purpose
 from syncline_salesforce.config import SalesforceConfig
 from syncline_salesforce.errors import SessionExpiredError, translated
 from syncline_salesforce.login import fetch_token
@@ -53,16 +54,16 @@ class Client:
 
     def server_time(self) -> datetime:
         """The Date of this thread's last answer, else our clock."""
-        response = getattr(self._last, "response", None)
+        response = self.last_answer()
         text = response.headers.get("Date") if response is not None else None
         try:
             return parsedate_to_datetime(text).astimezone(UTC) if text else self._context.clock()
         except ValueError:
             return self._context.clock()
 
-    def request_id(self) -> str | None:
-        response = getattr(self._last, "response", None)
-        return request_id_of(response) if response is not None else None
+    def last_answer(self) -> requests.Response | None:
+        """What this thread was answered last, whatever it said."""
+        return getattr(self._last, "response", None)
 
     def usage(self) -> str | None:
         """`used/allowed` calls of the rolling day, as the last answer said."""
@@ -101,6 +102,7 @@ class Client:
                 instance_url=token.instance_url,
                 session=self._context.http.session,
                 version=self._config.api_version,
+                parse_float=Decimal,  # what was written is what is compared: no double in between
                 object_pairs_hook=None,
             ),
         )
@@ -121,7 +123,7 @@ class Client:
 
     def _once(self, where: str, session: _Session, work: Callable[[Salesforce], T]) -> T:
         try:
-            with translated(where, self.request_id):
+            with translated(where, self.last_answer):
                 return work(session.salesforce)
         except RateLimitError as error:
             # The vendor says it with a 403, which the host's HTTP does not take for a request to slow down.
@@ -145,13 +147,13 @@ class Client:
     def query(self, soql: str, *, deleted: bool = False) -> QueryPage:
         """The first page of a query."""
         answer = self._read("query", lambda s: s.query(soql, include_deleted=deleted))
-        with translated(f"{self._context.connection}: query", self.request_id):
+        with translated(f"{self._context.connection}: query", self.last_answer):
             return QueryPage.model_validate(answer)
 
     def query_more(self, url: str) -> QueryPage:
         """The page at `next_url`. CursorExpiredError when the position is gone."""
         answer = self._read("query", lambda s: s.query_more(url, identifier_is_url=True))
-        with translated(f"{self._context.connection}: query", self.request_id):
+        with translated(f"{self._context.connection}: query", self.last_answer):
             return QueryPage.model_validate(answer)
 
     def query_all(self, soql: str) -> list[dict[str, Any]]:
@@ -183,6 +185,10 @@ class Client:
         """Say that everything is uploaded; the vendor begins."""
         return self._job(object, lambda client: client.close_job(job), f"close {object} job")
 
+    def abort_job(self, object: str, job: str) -> BulkJob:
+        """Stop a job; the rows that it has not reached stay unprocessed."""
+        return self._job(object, lambda client: client.abort_job(job, False), f"abort {object} job")
+
     def look_at_job(self, object: str, job: str) -> BulkJob:
         """How far the job is."""
         with purpose("read"):
@@ -190,7 +196,7 @@ class Client:
 
     def _job(self, object: str, work: Callable[[Any], Any], what: str) -> BulkJob:
         answer = self.call(what, lambda s: work(_bulk(s, object)))
-        with translated(f"{self._context.connection}: {what}", self.request_id):
+        with translated(f"{self._context.connection}: {what}", self.last_answer):
             return BulkJob.model_validate(answer)
 
     def job_results(self, job: str, which: str) -> str:

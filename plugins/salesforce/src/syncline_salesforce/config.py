@@ -79,7 +79,7 @@ class SalesforceConfig(ConnectorConfig):
     key_field: str = Field(default="Syncline_Key__c", pattern=r"^[A-Za-z]\w*__c$")
     """The unique external id field that holds our key, on tasks too."""
     bulk_from: int | None = Field(default=20_000, gt=200)
-    """From this many writes of one object on the Bulk API is used; null switches it off."""
+    """From this many writes of one object on the Bulk API is used; null switches it off, and so do the next two."""
     assignment_rules: bool = False
     """Whether lead assignment rules run on leads we create."""
     allow_duplicates: bool = False

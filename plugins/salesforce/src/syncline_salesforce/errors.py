@@ -78,7 +78,10 @@ class SessionExpiredError(AuthError):
 
 @contextlib.contextmanager
 def translated(where: str, answer: Callable[[], requests.Response | None] = lambda: None) -> Iterator[None]:
-    """Whatever is raised inside leaves as one of our errors; ours pass through. `answer` is what the vendor said last."""
+    """Whatever is raised inside leaves as one of our errors; ours pass through.
+
+    `answer` is what the vendor said last.
+    """
     try:
         yield
     except SalesforceError as error:
@@ -215,7 +218,8 @@ def token_error(response: requests.Response, *, where: str) -> ConnectorError:
     try:
         problem = TokenProblem.model_validate(response.json())
     except (ValueError, ValidationError):
-        return _told(_without_body(response.status_code, where), response)
+        kind = RateLimitError if response.status_code == 429 else TransientError
+        return _told(kind(f"HTTP {response.status_code} without the documented body", where=where), response)
     text = f"{problem.error}: {problem.error_description}".rstrip(": ")
     if problem.error == "rate_limit_exceeded" or response.status_code == 429:
         return _told(RateLimitError(text, where=where), response)

@@ -61,7 +61,11 @@ class Preparation:
     def prepare(self, needed: Sequence[FieldSpec], segments: Sequence[str]) -> list[str]:
         """Create and grant; a line for each thing done."""
         lacking = self._lacking(needed)
-        for spec, _ in lacking:
+        for spec, known in lacking:
+            if known is not None and known.writable:
+                raise ConfigError(
+                    f"{_line(spec, known)}. Setup: Object Manager, {spec.object}, Fields, {spec.name}, Edit"
+                )
             if not spec.name.endswith("__c"):
                 raise ConfigError(
                     f"{spec.object}.{spec.name} does not exist and cannot be created: custom fields end in __c"
@@ -73,7 +77,7 @@ class Preparation:
         return done
 
     def _lacking(self, needed: Sequence[FieldSpec]) -> list[tuple[FieldSpec, Field | None]]:
-        """The fields that are not there, or that we may not write."""
+        """The fields that are not there, that we may not write, or that should hold our key and could hold it twice."""
         known: dict[str, dict[str, Field]] = {}
         found: list[tuple[FieldSpec, Field | None]] = []
         for spec in dict.fromkeys(needed):
@@ -81,7 +85,7 @@ class Preparation:
             if object not in known:
                 known[object] = {f.name: f for f in self._describe(object)}
             field = known[object].get(spec.name)
-            if field is None or not field.writable:
+            if field is None or not field.writable or (spec.unique and not field.unique):
                 found.append((spec, field))
         return found
 
@@ -121,7 +125,15 @@ class Preparation:
             "PermissionsRead": True,
             "PermissionsEdit": True,
         }
-        self._create("FieldPermissions", body, unless="DUPLICATE_VALUE")
+        if self._create("FieldPermissions", body, unless="DUPLICATE_VALUE") is None:
+            self._widen(permission_set, str(body["Field"]))
+
+    def _widen(self, permission_set: str, field: str) -> None:
+        """Our permission set has the field, but perhaps for reading only."""
+        where = f"ParentId = {quoted(permission_set)} AND Field = {quoted(field)}"
+        for row in self._client.query_all(f"SELECT Id FROM FieldPermissions WHERE {where}"):  # noqa: S608  # quoted
+            body = json.dumps({"PermissionsRead": True, "PermissionsEdit": True})
+            self._client.rest("PATCH", f"sobjects/FieldPermissions/{row['Id']}", body)
 
     def _permission_set_id(self) -> str:
         """Our permission set, created and assigned to us where needed."""
@@ -156,6 +168,8 @@ def _shown_on(object: str) -> str:
 
 
 def _line(spec: FieldSpec, known: Field | None) -> str:
+    if known is not None and known.writable:
+        return f"field {spec.object}.{spec.name} is there, but not unique: two records could hold one key"
     if known is not None:
         return f"access to field {spec.object}.{spec.name}: we may read it, not write it"
     kind = f"{spec.kind}, unique external id" if spec.unique else spec.kind

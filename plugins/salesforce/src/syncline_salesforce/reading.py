@@ -37,6 +37,9 @@ class Position:
 
     Everything changed before `since` is known (empty: nothing is). A read that began at `began` has got as far as the
     record `id` with the stamp `at`; it goes on after it, and its end becomes the next `since`.
+
+    Whether later pages show a record as it was when the query began could not be verified. So a stamp later than `began`
+    may be out of order, and is no position: it would skip the records that had not come yet.
     """
 
     since: str = ""
@@ -58,6 +61,12 @@ class Position:
             raise CursorExpiredError(f"not a position of this connector: {cursor[:80]!r}") from error
         return found
 
+    def after(self, rows: Sequence[Mapping[str, Any]]) -> Position:
+        """The position after these rows of an ordered page."""
+        began = parse_datetime(self.began)
+        row = next((r for r in reversed(rows) if parse_datetime(r["SystemModstamp"]) <= began), None)
+        return self if row is None else replace(self, at=row["SystemModstamp"], id=row["Id"])
+
     def text(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v})
 
@@ -69,7 +78,7 @@ def read_changes(
     position = Position.of(cursor)
     names = tuple(dict.fromkeys((*_ALWAYS, *_OF_OBJECT.get(object, ()), *fields)))
     reader = _Reader(object, tuple(fields), client, describe)
-    page = client.query(soql(object, names, position), deleted=bool(position.since))
+    page = client.query(soql(object, names, position), deleted=True)
     if not position.began:
         position = replace(position, began=soql_datetime(client.server_time()))
     while True:
@@ -77,8 +86,7 @@ def read_changes(
         if page.done:
             yield ChangePage(records, Position(since=position.began).text())
             return
-        last = page.records[-1]
-        position = replace(position, at=last["SystemModstamp"], id=last["Id"])
+        position = position.after(page.records)
         yield ChangePage(records, position.text())
         page = _following(client, page, object, names, position)
 
@@ -88,7 +96,7 @@ def _following(client: Client, page: QueryPage, object: str, names: Sequence[str
     try:
         return client.query_more(page.next_url or "")
     except CursorExpiredError:
-        return client.query(soql(object, names, position), deleted=bool(position.since))
+        return client.query(soql(object, names, position), deleted=True)
 
 
 def soql(object: str, names: Sequence[str], position: Position) -> str:
@@ -100,8 +108,15 @@ def soql(object: str, names: Sequence[str], position: Position) -> str:
         conditions.append(f"(SystemModstamp > {stamp} OR {after})")
     elif position.since:
         conditions.append(f"SystemModstamp > {soql_datetime(parse_datetime(position.since) - OVERLAP)}")
+    if not position.since:
+        conditions.append(_alive(names))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {', '.join(names)} FROM {object}{where} ORDER BY SystemModstamp, Id"  # noqa: S608  # values are quoted
+
+
+def _alive(names: Sequence[str]) -> str:
+    """The first read wants no tombstones but those of merged records: a lead may have been converted into one of them."""
+    return "(IsDeleted = FALSE OR MasterRecordId != NULL)" if "MasterRecordId" in names else "IsDeleted = FALSE"
 
 
 class _Reader:

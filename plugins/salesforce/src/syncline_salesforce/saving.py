@@ -12,10 +12,22 @@ from syncline_salesforce.errors import drifted_field, is_retryable, translated
 from syncline_salesforce.payloads import SAVE_RESULTS, SaveProblem, SaveResult
 from syncline_salesforce.values import json_body, printed
 
-__all__ = ["MOST", "create_records", "delete_records", "outcome_of", "problem_outcome", "upsert_records"]
+__all__ = [
+    "MOST",
+    "NO_ASSIGNMENT",
+    "create_records",
+    "delete_records",
+    "outcome_of",
+    "problem_outcome",
+    "upsert_records",
+]
 
 MOST: Final = 200
 """Records a Collections request may carry (Salesforce REST guide, read 2026-11)."""
+
+NO_ASSIGNMENT: Final[Mapping[str, str]] = {"Sforce-Auto-Assign": "FALSE"}
+"""Without this header the active rules give every lead that a call creates or changes to a new owner, also one that is
+changed by a trigger on what the call writes (REST guide, assignment rule header, read 2026-11)."""
 
 
 def upsert_records(
@@ -28,7 +40,23 @@ def upsert_records(
     answer = client.rest("PATCH", path, body, headers=headers)
     results = _results(answer, len(writes), f"PATCH {path}")
     _raise_on_drift(results, object)
-    return [outcome_of(w.key, object, r, created=False) for w, r in zip(writes, results, strict=True)]
+    return [_outcome(w, object, r) for w, r in zip(writes, results, strict=True)]
+
+
+def _outcome(write: Write, object: str, result: SaveResult) -> Outcome:
+    if not result.success and result.errors and lost_race(write, result.errors[0]):
+        return Outcome(write.key, Status.RETRY, reason=result.errors[0].reason, code=result.errors[0].code)
+    return outcome_of(write.key, object, result, created=False)
+
+
+def lost_race(write: Write, problem: SaveProblem) -> bool:
+    """Whether an upsert was told that its own key is taken: another call has just created that record.
+
+    So it goes with a call that is repeated while the first is still being saved (salesforce.stackexchange 197382). It
+    comes again, and then updates.
+    """
+    field = write.match[0]
+    return field != "Id" and problem.code == "DUPLICATE_VALUE" and field in (*problem.fields, *problem.message.split())
 
 
 def _record(object: str, write: Write) -> dict[str, Any]:
@@ -38,12 +66,10 @@ def _record(object: str, write: Write) -> dict[str, Any]:
     return {"attributes": {"type": object}, name: value, **fields}
 
 
-def create_records(
-    client: Client, object: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]
-) -> list[SaveResult]:
+def create_records(client: Client, object: str, records: Sequence[Mapping[str, Any]]) -> list[SaveResult]:
     """Create up to 200 records of one object; one result each, same order. To repeat it takes a unique field."""
     body = json_body([{"attributes": {"type": object}, **r} for r in records])
-    results = _results(client.rest("POST", "composite/sobjects", body, headers=headers), len(records), "POST")
+    results = _results(client.rest("POST", "composite/sobjects", body, headers=NO_ASSIGNMENT), len(records), "POST")
     _raise_on_drift(results, object)
     return results
 
@@ -51,7 +77,9 @@ def create_records(
 def delete_records(client: Client, ids: Sequence[str]) -> list[SaveResult]:
     """Delete up to 200 records; one result each, same order."""
     parameters = {"ids": ",".join(ids), "allOrNone": "false"}
-    return _results(client.rest("DELETE", "composite/sobjects", params=parameters), len(ids), "DELETE")
+    return _results(
+        client.rest("DELETE", "composite/sobjects", params=parameters, headers=NO_ASSIGNMENT), len(ids), "DELETE"
+    )
 
 
 def _results(answer: Any, expected: int, what: str) -> list[SaveResult]:

@@ -28,15 +28,19 @@ class Campaigns:
         self._ids: dict[str, str] = {}
 
     def find(self, names: Iterable[str]) -> dict[str, str]:
-        """Name → id of those that exist. Of several with one name the oldest is ours."""
-        wanted = [n for n in names if n not in self._ids]
+        """Name → id of those that exist. Of several with one name the oldest is ours.
+
+        SOQL compares names in any letter case, and so do we: else `prepare` would make a campaign's twin.
+        """
+        names = list(names)
+        wanted = [n for n in names if n.casefold() not in self._ids]
         if wanted:
             listed = ", ".join(map(quoted, wanted))
             query = f"SELECT Id, Name FROM Campaign WHERE Name IN ({listed}) ORDER BY CreatedDate, Id"  # noqa: S608  # quoted
             rows = self._client.query_all(query)
             for row in reversed(rows):
-                self._ids[row["Name"]] = row["Id"]
-        return dict(self._ids)
+                self._ids[row["Name"].casefold()] = row["Id"]
+        return {n: self._ids[n.casefold()] for n in names if n.casefold() in self._ids}
 
     def set_members(self, segment: str, add: Sequence[Member], remove: Sequence[Member]) -> Sequence[Outcome]:
         """One Outcome per member, those of `add` first, same order."""
@@ -52,7 +56,7 @@ class Campaigns:
 
     def _add(self, campaign: str, members: Sequence[Member]) -> list[Outcome]:
         records = [{"CampaignId": campaign, _column(m): m.ref.id} for m in members]
-        results = create_records(self._client, _MEMBER, records, {})
+        results = create_records(self._client, _MEMBER, records)
         return [self._added(m, r) for m, r in zip(members, results, strict=True)]
 
     def _added(self, member: Member, result: SaveResult) -> Outcome:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import ClassVar, Final
 from urllib.parse import quote
 
-from syncline.errors import ConfigError, ConnectorError, ContractError, did_you_mean
+from syncline.errors import ConfigError, ConnectorError, ContractError, SchemaDriftError, did_you_mean
 from syncline.model import Account, ChangePage, Field, FieldSpec, Limits, Member, Outcome, TaskWrite, Write
 from syncline.sdk import Context, Sink
 from syncline_salesforce.bulk import BYTES_PER_JOB, bulk_upsert
@@ -19,7 +19,7 @@ from syncline_salesforce.errors import translated
 from syncline_salesforce.payloads import GlobalDescribe, ObjectDescribe
 from syncline_salesforce.preparing import Preparation
 from syncline_salesforce.reading import read_changes
-from syncline_salesforce.saving import MOST, upsert_records
+from syncline_salesforce.saving import MOST, NO_ASSIGNMENT, upsert_records
 from syncline_salesforce.segments import Campaigns
 from syncline_salesforce.tasks import create_tasks, key_spec
 from syncline_salesforce.values import field_of
@@ -47,7 +47,7 @@ class SalesforceSink(Sink[SalesforceConfig]):
     def __init__(self, config: SalesforceConfig, context: Context) -> None:
         super().__init__(config, context)
         # The contract's limits are the class's; this connection may have its own threshold.
-        self.__dict__["limits"] = replace(type(self).limits, bulk_from=config.bulk_from)
+        self.__dict__["limits"] = replace(type(self).limits, bulk_from=_bulk_from(config))
         self.task_fields: Sequence[FieldSpec] = (key_spec(config.key_field),)
         self.client = Client(config, context)
         self._campaigns = Campaigns(self.client)
@@ -108,23 +108,27 @@ class SalesforceSink(Sink[SalesforceConfig]):
             return []
         self._refuse_misuse(object, writes)
         if len(writes) <= MOST:
-            return upsert_records(self.client, object, writes, self._headers())
+            return upsert_records(self.client, object, writes, self._headers(writes[0]))
         return bulk_upsert(self.client, object, writes, self.context.http.pause, BYTES_PER_JOB)
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Sforce-Auto-Assign": "TRUE" if self.config.assignment_rules else "FALSE"}
+    def _headers(self, write: Write) -> dict[str, str]:
+        """Rules are for new leads: on an update they would take a lead away from who works on it."""
+        creating = write.match[0] != "Id"
+        headers = {"Sforce-Auto-Assign": "TRUE"} if self.config.assignment_rules and creating else {**NO_ASSIGNMENT}
         if self.config.allow_duplicates:
             headers["Sforce-Duplicate-Rule-Header"] = "allowSave=true"
         return headers
 
     def _refuse_misuse(self, object: str, writes: Sequence[Write]) -> None:
         """Before any network: what the vendor would refuse, or worse, accept."""
-        most = self.limits.bulk_batch if self.config.bulk_from is not None else MOST
+        most = self.limits.bulk_batch if self.limits.bulk_from is not None else MOST
         _refuse_more_than(most, writes, object)
         fields = {w.match[0] for w in writes}
         if len(fields) > 1:
             raise ContractError(f"writes of one call match on one field, not on {sorted(fields)}", where=object)
         field = fields.pop()
+        if field == "Id" and any("Id" in w.fields for w in writes):
+            raise ContractError("Id says which record is meant; it cannot be written", where=object)
         if any(not w.match[1] for w in writes):
             raise ContractError(f"a write matches on an empty {field}", where=object)
         keys = Counter(w.match[1][:15] if field == "Id" else w.match[1].casefold() for w in writes)
@@ -138,9 +142,19 @@ class SalesforceSink(Sink[SalesforceConfig]):
         _refuse_more_than(MOST, tasks, "Task")
         if not tasks:
             return []
+        self._refuse_doubling()
         return create_tasks(self.client, tasks, self.config.key_field, self.config.task_owner)
 
+    def _refuse_doubling(self) -> None:
+        """Once a run, before the first task: without a unique key a repeated call would create them again."""
+        name = self.config.key_field
+        field = {f.name: f for f in self._described.get("Task") or self.describe("Task")}.get(name)
+        if field is not None and not field.unique:
+            raise SchemaDriftError(f"{name} is not unique, so a task could be created twice", field=name, where="Task")
+
     def set_members(self, segment: str, add: Sequence[Member], remove: Sequence[Member]) -> Sequence[Outcome]:
+        _refuse_more_than(MOST, add, segment)
+        _refuse_more_than(MOST, remove, segment)
         return self._campaigns.set_members(segment, add, remove)
 
     # Preparing
@@ -153,6 +167,15 @@ class SalesforceSink(Sink[SalesforceConfig]):
 
     def _preparation(self) -> Preparation:
         return Preparation(self.client, self._campaigns, self.describe, self.config.permission_set)
+
+
+def _bulk_from(config: SalesforceConfig) -> int | None:
+    """Never, where a setting asks for what a bulk job cannot do: else the size of a run would decide what happens.
+
+    A job knows no duplicate rule header, and runs assignment rules only by their id (Bulk API 2.0 guide, create a job,
+    request headers; read 2026-11).
+    """
+    return None if config.assignment_rules or config.allow_duplicates else config.bulk_from
 
 
 def _refuse_more_than(most: int, batch: Sequence[object], object: str) -> None:

@@ -10,7 +10,7 @@ from syncline.model import FieldSpec, Outcome, RemoteRef, Status, TaskWrite
 from syncline_salesforce.client import Client
 from syncline_salesforce.payloads import SaveProblem, SaveResult
 from syncline_salesforce.saving import create_records, outcome_of, problem_outcome
-from syncline_salesforce.values import soql_datetime
+from syncline_salesforce.values import long_id, shortened, soql_datetime
 
 __all__ = ["create_tasks", "key_spec"]
 
@@ -29,15 +29,15 @@ def key_spec(name: str) -> FieldSpec:
 
 def create_tasks(client: Client, tasks: Sequence[TaskWrite], key_field: str, owner: str | None) -> Sequence[Outcome]:
     """One Outcome per task, same order; one call."""
-    results = create_records(client, "Task", [_record(t, key_field, owner) for t in tasks], {})
+    results = create_records(client, "Task", [_record(t, key_field, owner) for t in tasks])
     return [_outcome(t, r, key_field) for t, r in zip(tasks, results, strict=True)]
 
 
 def _record(task: TaskWrite, key_field: str, owner: str | None) -> dict[str, Any]:
     about = "WhoId" if task.about.object in ("Lead", "Contact") else "WhatId"
     record = {
-        "Subject": task.subject[:_SUBJECT],
-        "Description": task.body[:_BODY],
+        "Subject": shortened(task.subject, _SUBJECT),
+        "Description": shortened(task.body, _BODY),
         about: task.about.id,
         "ActivityDate": task.due.date().isoformat(),
         "ReminderDateTime": soql_datetime(task.due),
@@ -62,4 +62,4 @@ def _already(task: TaskWrite, problem: SaveProblem, key_field: str) -> Outcome |
     if problem.code != "DUPLICATE_VALUE" or (key_field not in problem.message and key_field not in problem.fields):
         return None
     match = _TAKEN.search(problem.message)
-    return Outcome(task.key, Status.UNCHANGED, RemoteRef("Task", match[1]) if match else None)
+    return Outcome(task.key, Status.UNCHANGED, RemoteRef("Task", long_id(match[1])) if match else None)

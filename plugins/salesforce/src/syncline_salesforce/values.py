@@ -11,7 +11,18 @@ from typing import Any, Final
 from syncline.model import Field, FieldKind, Value
 from syncline_salesforce.payloads import DescribedField
 
-__all__ = ["cell", "decode", "field_of", "json_body", "parse_datetime", "printed", "quoted", "soql_datetime"]
+__all__ = [
+    "cell",
+    "decode",
+    "field_of",
+    "json_body",
+    "long_id",
+    "parse_datetime",
+    "printed",
+    "quoted",
+    "shortened",
+    "soql_datetime",
+]
 
 _KINDS: Final[Mapping[str, FieldKind]] = {
     "boolean": "boolean",
@@ -27,6 +38,8 @@ _KINDS: Final[Mapping[str, FieldKind]] = {
     "reference": "reference",
 }
 
+_CHECK: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
 
 def field_of(described: DescribedField) -> Field:
     """Our description of a field. It is writable when an existing record's value can be changed."""
@@ -37,7 +50,7 @@ def field_of(described: DescribedField) -> Field:
         label=described.label,
         writable=described.updateable,
         required=described.createable and not described.nillable and not described.defaulted,
-        unique=described.unique or described.external_id,
+        unique=described.unique,  # an external id need not be: then two records may share a key
         max_length=described.length if described.length and kind in ("text", "option", "options") else None,
         scale=described.scale if kind == "number" else None,
         # An unrestricted picklist takes any text, so its list says nothing about what may be written.
@@ -51,11 +64,11 @@ def decode(field: Field | None, raw: Any) -> Value:
         return raw
     if field is not None and field.kind == "number":
         return _number(raw, field.scale or 0)
-    if isinstance(raw, (int, float)):
+    if isinstance(raw, (int, float, Decimal)):
         return _number(raw, 0 if isinstance(raw, int) else 1)
     if isinstance(raw, str):
         return _text(field, raw)
-    return json.dumps(raw, sort_keys=True)
+    return json.dumps(raw, sort_keys=True, default=float)
 
 
 def _number(raw: Any, scale: int) -> Value:
@@ -100,6 +113,8 @@ def printed(value: Value) -> Any:
 
 
 def _exact(value: Decimal) -> int | float | str:
+    if not value.is_finite():
+        return str(value)  # for the vendor to refuse, this record alone
     if value == value.to_integral_value():
         return int(value)
     return float(value) if Decimal(repr(float(value))) == value else str(value)
@@ -111,7 +126,20 @@ def cell(value: Value) -> str:
         return "#N/A"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(printed(value))
+    return format(value, "f") if isinstance(value, Decimal) else str(printed(value))
+
+
+def shortened(text: str, most: int) -> str:
+    """The text cut to a field's length in UTF-16 units, as Apex counts: an emoji is two (unverified for the API)."""
+    return text.encode("utf-16-le")[: 2 * most].decode("utf-16-le", errors="ignore")
+
+
+def long_id(id: str) -> str:
+    """The 18 characters of an id of 15: the last three say which of the others are upper case, five a character."""
+    if len(id) != 15:
+        return id
+    parts = (id[start : start + 5] for start in (0, 5, 10))
+    return id + "".join(_CHECK[sum(c.isupper() << place for place, c in enumerate(part))] for part in parts)
 
 
 def json_body(records: Sequence[Mapping[str, Any]]) -> str:
