@@ -108,7 +108,7 @@ def test_values_come_back_as_they_were_written(sink: SalesforceSink, org: Salesf
         "Lead_Score__c": 12,
         "Ratio__c": Decimal("0.1"),
         "Hot_Lead__c": True,
-        "Last_Event_At__c": datetime(2026, 5, 30, 12, 30, 15, 250_000, tzinfo=UTC),
+        "Last_Event_At__c": datetime(2026, 5, 30, 12, 30, 15, tzinfo=UTC),
         "Seen_On__c": date(2026, 5, 30),
         "Description": "2026-05-30T00:00:00Z is text\nhere",
         "Phone": None,

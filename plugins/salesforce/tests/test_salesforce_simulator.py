@@ -252,10 +252,18 @@ def test_ids_carry_the_vendors_checksum() -> None:
         assert long_id(known[:15]) == known
 
 
-def test_stamps_grow_under_a_fixed_clock(org: SalesforceSimulator) -> None:
-    ids = [org.human_create("Lead", LastName=f"L{n}", Company="C") for n in range(5)]
-    stamps = [org.org.row("Lead", i)["SystemModstamp"] for i in ids]  # type: ignore[index]
-    assert stamps == sorted(set(stamps))
+def test_stamps_are_whole_seconds_and_shared(org: SalesforceSimulator) -> None:
+    """As in every recorded answer (`test_salesforce_recorded` counts them); finer ones are a switch."""
+    org.advance(timedelta(milliseconds=400))
+
+    def stamps() -> list[str]:
+        ids = [org.human_create("Lead", LastName=f"L{n}", Company="C") for n in range(5)]
+        return [org.org.row("Lead", i)["SystemModstamp"] for i in ids]  # type: ignore[index]
+
+    assert stamps() == ["2026-06-01T08:00:00.000+0000"] * 5
+    org.org.fine_stamps = True
+    fine = stamps()
+    assert fine == sorted(set(fine))
 
 
 def test_the_org_holds_the_people_of_day_one(org: SalesforceSimulator) -> None:

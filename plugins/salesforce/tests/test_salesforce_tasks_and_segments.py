@@ -145,12 +145,17 @@ def test_a_bad_member_is_rejected_alone_and_in_order(sink: SalesforceSink, org: 
     ]
 
 
-def test_more_members_than_a_call_carries_are_split(sink: SalesforceSink, org: SalesforceSimulator) -> None:
+def test_two_hundred_members_cost_one_call_and_more_are_refused(
+    sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
     ids = [org.human_create("Lead", LastName=f"L{n}", Company="C") for n in range(201)]
-    outcomes = sink.set_members(SEGMENT, [Member(i, RemoteRef("Lead", i)) for i in ids], [])
-    assert [o.key for o in outcomes] == ids
-    assert org.counters()["members"] == 201
-    assert org.counters()["write_calls"] == 2
+    people = [Member(i, RemoteRef("Lead", i)) for i in ids]
+    for add, remove in ((people, []), ([], people)):
+        with pytest.raises(ContractError, match="at most 200"):
+            sink.set_members(SEGMENT, add, remove)
+    assert not org.counters()
+    assert [o.key for o in sink.set_members(SEGMENT, people[:200], [])] == ids[:200]
+    assert (org.counters()["members"], org.counters()["write_calls"]) == (200, 1)
 
 
 def test_an_unknown_campaign_is_a_configuration_error(sink: SalesforceSink, org: SalesforceSimulator) -> None:

@@ -138,7 +138,7 @@ def test_values_of_every_kind_arrive(sink: SalesforceSink, org: SalesforceSimula
         "Lead_Score__c": 12.0,
         "Ratio__c": 0.1234,
         "Hot_Lead__c": True,
-        "Last_Event_At__c": "2026-05-30T12:30:15.250+0000",
+        "Last_Event_At__c": "2026-05-30T12:30:15.000+0000",  # the vendor keeps whole seconds
         "Seen_On__c": "2026-05-30",
         "FirstName": "Zoë 'D\"A\\\n",
     }

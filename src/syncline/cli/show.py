@@ -63,7 +63,8 @@ def _people(result: Report) -> Table:
         table.add_column(column)
     for name, score in result.scores.items():
         bands = "   ".join(f"{band} {_count(people)}" for band, people in score.bands.items())
-        table.add_row(name, f"{score.model} {score.version}", bands.replace("- ", "(below) ", 1))
+        words = (name, f"{score.model} {score.version}", bands.replace("- ", "(below) ", 1))
+        table.add_row(*map(Text, words))
     for name, people in result.segments.items():
         table.add_row(name, "segment", _count(people))
     return table
@@ -153,9 +154,8 @@ def _score(found: Explanation, score: ScoreResult) -> Table:
     for line in score.contributions:
         if line.amount:
             value = "" if line.value is None else str(line.value)
-            table.add_row(
-                line.line, f"{line.amount.normalize():+f}", value, "".join(_event(found, e) for e in line.events[:1])
-            )
+            last = "".join(_event(found, event) for event in line.events[:1])
+            table.add_row(*map(Text, (line.line, f"{line.amount.normalize():+f}", value, last)))
     return table
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from syncline.errors import CursorExpiredError
+from syncline.errors import CursorExpiredError, TransientError
 from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value, Writer
 from syncline_salesforce.client import Client
 from syncline_salesforce.payloads import QueryPage
@@ -38,8 +38,8 @@ class Position:
     Everything changed before `since` is known (empty: nothing is). A read that began at `began` has got as far as the
     record `id` with the stamp `at`; it goes on after it, and its end becomes the next `since`.
 
-    Whether later pages show a record as it was when the query began could not be verified. So a stamp later than `began`
-    may be out of order, and is no position: it would skip the records that had not come yet.
+    Whether later pages show a record as it was when the query began could not be verified. So a stamp from about then
+    (`OVERLAP`) may be out of order, and is no position: it would skip the records that had not come yet.
     """
 
     since: str = ""
@@ -63,8 +63,8 @@ class Position:
 
     def after(self, rows: Sequence[Mapping[str, Any]]) -> Position:
         """The position after these rows of an ordered page."""
-        began = parse_datetime(self.began)
-        row = next((r for r in reversed(rows) if parse_datetime(r["SystemModstamp"]) <= began), None)
+        settled = parse_datetime(self.began) - OVERLAP
+        row = next((r for r in reversed(rows) if parse_datetime(r["SystemModstamp"]) < settled), None)
         return self if row is None else replace(self, at=row["SystemModstamp"], id=row["Id"])
 
     def text(self) -> str:
@@ -81,6 +81,7 @@ def read_changes(
     page = client.query(soql(object, names, position), deleted=True)
     if not position.began:
         position = replace(position, began=soql_datetime(client.server_time()))
+    asked_again = None
     while True:
         records = reader.records(page)
         if page.done:
@@ -88,15 +89,14 @@ def read_changes(
             return
         position = position.after(page.records)
         yield ChangePage(records, position.text())
-        page = _following(client, page, object, names, position)
-
-
-def _following(client: Client, page: QueryPage, object: str, names: Sequence[str], position: Position) -> QueryPage:
-    """The next page; where the vendor has forgotten its place, we ask again from ours."""
-    try:
-        return client.query_more(page.next_url or "")
-    except CursorExpiredError:
-        return client.query(soql(object, names, position), deleted=True)
+        try:
+            page = client.query_more(page.next_url or "")
+        except CursorExpiredError as error:
+            # The vendor has forgotten its place; we ask again from ours, as long as that brings us on.
+            if position == asked_again:
+                raise TransientError(f"{object}: the vendor forgets where we are between two pages") from error
+            asked_again = position
+            page = client.query(soql(object, names, position), deleted=True)
 
 
 def soql(object: str, names: Sequence[str], position: Position) -> str:
@@ -115,7 +115,7 @@ def soql(object: str, names: Sequence[str], position: Position) -> str:
 
 
 def _alive(names: Sequence[str]) -> str:
-    """The first read wants no tombstones but those of merged records: a lead may have been converted into one of them."""
+    """The first read wants only those tombstones that lead on: a lead may have been converted into a merged contact."""
     return "(IsDeleted = FALSE OR MasterRecordId != NULL)" if "MasterRecordId" in names else "IsDeleted = FALSE"
 
 

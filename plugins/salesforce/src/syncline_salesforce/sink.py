@@ -12,6 +12,7 @@ from urllib.parse import quote
 from syncline.errors import ConfigError, ConnectorError, ContractError, SchemaDriftError, did_you_mean
 from syncline.model import Account, ChangePage, Field, FieldSpec, Limits, Member, Outcome, TaskWrite, Write
 from syncline.sdk import Context, Sink
+from syncline.sdk.http import purpose
 from syncline_salesforce.bulk import BYTES_PER_JOB, bulk_upsert
 from syncline_salesforce.client import Client
 from syncline_salesforce.config import SalesforceConfig
@@ -73,7 +74,8 @@ class SalesforceSink(Sink[SalesforceConfig]):
 
     def describe(self, object: str) -> Sequence[Field]:
         try:
-            answer = self.client.rest("GET", f"sobjects/{quote(object, safe='')}/describe")
+            with purpose("read"):  # also where the host is writing
+                answer = self.client.rest("GET", f"sobjects/{quote(object, safe='')}/describe")
         except ConnectorError as error:
             if not error.message.startswith("NOT_FOUND"):
                 raise

@@ -16,13 +16,16 @@ from syncline.testing.simulator import Table
 from syncline_salesforce.simulator.schema import KEY_PREFIXES, OBJECTS, FieldDef, custom_field, long_id
 from syncline_salesforce.simulator.soql import printed_datetime
 
-__all__ = ["ORG_ID", "SALES_USER", "SYNC_USER", "Org", "SaveError", "UnknownColumnError"]
+__all__ = ["ASSIGNED_USER", "ORG_ID", "SALES_USER", "SYNC_USER", "Org", "SaveError", "UnknownColumnError"]
 
 ORG_ID: Final = long_id("00D5e0000001abC")
 SYNC_USER: Final = long_id("0055e000001SYNC")
+ASSIGNED_USER: Final = long_id("0055e000001RULE")
 SALES_USER: Final = long_id("0055e000001SALE")
 
 _EMAIL: Final = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)")
 _ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SETUP: Final = frozenset({"PermissionSet", "PermissionSetAssignment", "FieldPermissions", "User", "Organization"})
@@ -52,9 +55,10 @@ class Org:
         self._meta = table("_org")
         self._meta.setdefault("state", {"stamp": 0, "ids": 0})
         self._fields: dict[tuple[str, str], dict[str, FieldDef]] = {}
-        self._keys: dict[tuple[str, str], dict[str, str]] = {}
+        self._keys: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
         self._undo: list[Callable[[], None]] | None = None
         # What could not be verified about the vendor, and trouble to order:
+        self.fine_stamps = False
         self.locked: set[str] = set()
         self.block_duplicates = False
         self.failing_triggers: set[str] = set()
@@ -62,9 +66,13 @@ class Org:
     # Time and ids
 
     def stamp(self) -> str:
-        """A SystemModstamp: now, and later than any before, so that changes have an order under a fixed clock."""
+        """A SystemModstamp: whole seconds, as in every recorded answer; changes of one second share it.
+
+        With `fine_stamps` it has milliseconds, and is later than any before.
+        """
         state = self._meta["state"]
-        state["stamp"] = max(int(self.clock().timestamp() * 1000), state["stamp"] + 1)
+        now = int(self.clock().timestamp() * 1000)
+        state["stamp"] = max(now, state["stamp"] + 1) if self.fine_stamps else max(now, state["stamp"]) // 1000 * 1000
         self._meta.save("state")
         return printed_datetime(datetime.fromtimestamp(state["stamp"] / 1000, UTC))
 
@@ -153,22 +161,29 @@ class Org:
         return self.tables[object].get(long_id(id))
 
     def find(self, object: str, field: str, value: Any) -> str | None:
-        """The id of the record whose unique field has this value, in any letter case."""
-        return self._index(object, field).get(_key(value))
+        """The id of a record whose external id or unique field has this value, in any letter case."""
+        return next(iter(self.find_all(object, field, value)), None)
 
-    def _index(self, object: str, field: str) -> dict[str, str]:
+    def find_all(self, object: str, field: str, value: Any) -> list[str]:
+        """All of them: an external id need not be unique."""
+        return list(self._index(object, field).get(_key(value), ()))
+
+    def find_one(self, object: str, field: str, value: Any) -> str | None:
+        """The record that an upsert means; several are refused (code and words: wiki.myrapidi.com, read 2026-11)."""
+        found = self.find_all(object, field, value)
+        if len(found) > 1:
+            label = (self.fields(object, SALES_USER) or {})[field].label
+            message = f"{label}: more than one record found for external id field: [{', '.join(found)}]"
+            raise SaveError("DUPLICATE_EXTERNAL_ID", message, field)
+        return next(iter(found), None)
+
+    def _index(self, object: str, field: str) -> dict[str, dict[str, None]]:
+        """Value → ids; `_pair` is campaign and person of a campaign member."""
         key = (object, field)
         if key not in self._keys:
-            rows = self.tables[object].values()
-            self._keys[key] = {_key(r[field]): r["Id"] for r in rows if r.get(field) is not None and not r["IsDeleted"]}
-        return self._keys[key]
-
-    def _pairs(self) -> dict[str, str]:
-        """Campaign members by campaign and person."""
-        key = ("CampaignMember", "_pair")
-        if key not in self._keys:
-            rows = self.tables["CampaignMember"].values()
-            self._keys[key] = {_pair(r): r["Id"] for r in rows if not r["IsDeleted"]}
+            self._keys[key] = {}
+            for row in self.tables[object].values():
+                self._reindex(object, row, only=field)
         return self._keys[key]
 
     # Writing
@@ -208,7 +223,7 @@ class Org:
                 return self.create(object, values, by, **options), True
             self.update(object, str(value), values, by)
             return long_id(str(value)), False
-        found = self.find(object, field, value)
+        found = self.find_one(object, field, value)
         if found is None:
             return self.create(object, {**values, field: value}, by, **options), True
         self.update(object, found, values, by)
@@ -330,15 +345,23 @@ class Org:
         for name, value in values.items():
             if value is not None and fields[name].unique:
                 other = self.find(object, name, value)
-                if other not in (None, own):
+                if other is not None and other != own:
                     raise SaveError(
                         "DUPLICATE_VALUE",
                         f"duplicate value found: {name} duplicates value on record with id: {str(other)[:15]}",
                     )
-        if object == "CampaignMember" and own is None and _pair(values) in self._pairs():
+        if object == "CampaignMember" and own is None and self.find(object, "_pair", _pair(values)):
             raise SaveError("DUPLICATE_VALUE", "Already a campaign member.")
+        if object == "FieldPermissions" and own is None:
+            self._refuse_double_permission(values)
         if object == "PermissionSetAssignment":
             self._refuse_double_assignment(values)
+
+    def _refuse_double_permission(self, values: Mapping[str, Any]) -> None:
+        """One for a permission set and a field (code and words unverified)."""
+        for row in self.tables["FieldPermissions"].values():
+            if (row["ParentId"], row["Field"]) == (values["ParentId"], values["Field"]):
+                raise SaveError("DUPLICATE_VALUE", "duplicate value found: Field duplicates value", "Field")
 
     def _refuse_double_assignment(self, values: Mapping[str, Any]) -> None:
         pair = (values["AssigneeId"], str(values.get("PermissionSetId")))
@@ -407,24 +430,26 @@ class Org:
             self.tables[object][id] = before
             self._reindex(object, before)
 
-    def _indexed(self, object: str, row: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], str]]:
+    def _indexed(
+        self, object: str, row: Mapping[str, Any], only: str | None = None
+    ) -> Iterator[tuple[dict[str, dict[str, None]], str]]:
         for (owner, name), index in self._keys.items():
-            if owner != object:
+            if owner != object or only not in (None, name):
                 continue
             if name == "_pair":
-                yield index, _pair(row)
+                yield index, _key(_pair(row))
             elif row.get(name) is not None:
                 yield index, _key(row[name])
 
     def _unindex(self, object: str, row: Mapping[str, Any] | None) -> None:
         if row is not None:
             for index, key in self._indexed(object, row):
-                index.pop(key, None)
+                index.get(key, {}).pop(row["Id"], None)
 
-    def _reindex(self, object: str, row: Mapping[str, Any]) -> None:
+    def _reindex(self, object: str, row: Mapping[str, Any], only: str | None = None) -> None:
         if not row.get("IsDeleted"):
-            for index, key in self._indexed(object, row):
-                index[key] = row["Id"]
+            for index, key in self._indexed(object, row, only):
+                index.setdefault(key, {})[row["Id"]] = None
 
     def begin(self) -> None:
         """Remember what is changed from here on, so that `roll_back` can take it back."""
@@ -514,17 +539,23 @@ def _moment(definition: FieldDef, value: Any) -> str:
         raise _unreadable(definition, value)
     try:
         if definition.type == "date":
-            return date.fromisoformat(value[:10]).isoformat()
-        moment = datetime.fromisoformat(value)
+            return date.fromisoformat(_fitting(_DATE, value)).isoformat()
+        # Fields hold whole seconds: milliseconds are dropped (albasfdc.com 2016, salesforce.stackexchange 234824).
+        return printed_datetime(datetime.fromisoformat(_fitting(_MOMENT, value)).replace(microsecond=0))
     except ValueError as error:
         raise _unreadable(definition, value) from error
-    if "T" not in value:
-        raise _unreadable(definition, value)
-    return printed_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _fitting(pattern: re.Pattern[str], text: str) -> str:
+    """The text, if it looks like that: Python reads more notations than the vendor does."""
+    if not pattern.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def _refuse_bad_text(definition: FieldDef, text: str) -> None:
-    if definition.length and len(text) > definition.length and definition.type != "picklist":
+    units = len(text.encode("utf-16-le", errors="surrogatepass")) // 2
+    if definition.length and units > definition.length and definition.type != "picklist":
         raise SaveError(
             "STRING_TOO_LONG",
             f"{definition.label}: data value too large: {text[:80]} (max length={definition.length})",

@@ -17,7 +17,7 @@ from syncline.sdk import SimulatorOptions
 from syncline.testing.simulator import VendorSimulator
 from syncline_salesforce.simulator import soql
 from syncline_salesforce.simulator.bulk import BulkError, IngestJobs, QueryJobs
-from syncline_salesforce.simulator.org import SALES_USER, Org, SaveError, UnknownColumnError
+from syncline_salesforce.simulator.org import ASSIGNED_USER, SALES_USER, Org, SaveError, UnknownColumnError
 from syncline_salesforce.simulator.people import fill
 from syncline_salesforce.simulator.schema import OBJECTS, describe_field, describe_object
 from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, TokenError, Tokens
@@ -27,6 +27,8 @@ __all__ = ["SalesforceSimulator"]
 _DATA: Final = "/services/data/v<version>"
 _PATH: Final = re.compile(r"/services/data/v([^/]+)/")
 _MOST: Final = 200
+_OPEN_CURSORS: Final = 10
+"""Of one user; the oldest is released for an eleventh (SOAP API guide, QueryLocator, v36)."""
 _NO_COUNT: Final = frozenset({"PermissionSet", "PermissionSetAssignment", "FieldPermissions"})
 _VERSIONS: Final = tuple(f"{n}.0" for n in range(31, 69))
 
@@ -44,7 +46,9 @@ class SalesforceSimulator(VendorSimulator):
     """What could not be verified is a switch, off by default:
 
     - `unknown_column_per_record`: an unknown column refuses its record (HTTP 200) instead of the whole request (400);
+    - `live_pages`: later pages of a query show records as they are by then, not as they were when it began;
     - `duplicates_in_request`: two records with one external id in a request both fail; else the second updates;
+    - `org.fine_stamps`: SystemModstamp has milliseconds, and no two changes share it;
     - `tokens.rotate`, `tokens.calls_per_session`, `org.block_duplicates`, `ingest.looks`, `ingest.unprocessed`.
     """
 
@@ -99,7 +103,9 @@ class SalesforceSimulator(VendorSimulator):
         self.used_calls = 0
         self.unknown_column_per_record = False
         self.duplicates_in_request = False
+        self.live_pages = False
         self._pages: dict[str, tuple[soql.Query, list[soql.Row]]] = {}
+        self._queries = 0
 
     def seed(self) -> None:
         self._open()
@@ -249,7 +255,10 @@ class SalesforceSimulator(VendorSimulator):
         query, found = self._find(request.args["q"], deleted)
         if query.count:
             return _json({"totalSize": len(found), "done": True, "records": []})
-        locator = f"0r8xx{len(self._pages):010d}"
+        self._queries += 1
+        locator = f"0r8xx{self._queries:010d}"
+        while len(self._pages) >= _OPEN_CURSORS:
+            del self._pages[next(iter(self._pages))]
         self._pages[locator] = (query, found)
         return self._page(version, locator, 0, self._batch_size(request))
 
@@ -266,7 +275,11 @@ class SalesforceSimulator(VendorSimulator):
     def _page(self, version: str, locator: str, start: int, size: int) -> Response:
         query, found = self._pages[locator]
         end = start + size
-        records = [_record(query, row, version) for row in found[start:end]]
+        shown = found[start:end]
+        if self.live_pages:
+            table = self.org.tables[query.object]
+            shown = [table[row["Id"]] for row in shown if start == 0 or not table[row["Id"]].get("IsDeleted")]
+        records = [_record(query, row, version) for row in shown]
         answer: dict[str, Any] = {"totalSize": len(found), "done": end >= len(found)}
         if end < len(found):
             answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
@@ -354,7 +367,7 @@ class SalesforceSimulator(VendorSimulator):
     def update_one(self, request: Request, version: str, object: str, id: str) -> Response:
         self._count_write(object)
         self._exists(object, id)
-        self._saved(lambda: self._update(object, id, _body(request)))
+        self._saved(lambda: self._update(object, id, _body(request), request))
         return Response(status=204)
 
     def delete_one(self, request: Request, version: str, object: str, id: str) -> Response:
@@ -374,6 +387,9 @@ class SalesforceSimulator(VendorSimulator):
         body = _body(request)
         if field in body or "Id" in body:
             raise _RefusedError(400, "INVALID_FIELD", f"The {field} field should not be specified in the sobject data.")
+        several = self.org.find_all(object, field, value) if field != "Id" else []
+        if len(several) > 1:
+            return _json([_attributes(object, id, version)["url"] for id in several], 300)
         if request.args.get("updateOnly") == "true" and field != "Id" and self.org.find(object, field, value) is None:
             raise _RefusedError(404, "NOT_FOUND", "The requested resource does not exist")
         id, created = self._saved(lambda: self._upsert(object, field, value, body, request))
@@ -418,7 +434,7 @@ class SalesforceSimulator(VendorSimulator):
         id = _id_of(record)
         if id is None:
             raise SaveError("MISSING_ARGUMENT", "Id not specified in an update call")
-        self._update(record["attributes"]["type"], str(id), values)
+        self._update(record["attributes"]["type"], str(id), values, request)
         return {"id": self.org.row(record["attributes"]["type"], str(id))["Id"], "success": True, "errors": []}  # type: ignore[index]
 
     def upsert_many(self, request: Request, version: str, object: str, field: str) -> Response:
@@ -497,25 +513,35 @@ class SalesforceSimulator(VendorSimulator):
     def _create(self, object: str, values: Mapping[str, Any], request: Request) -> str:
         allow = "allowsave=true" in request.headers.get("Sforce-Duplicate-Rule-Header", "").replace(" ", "").lower()
         id = self.org.create(object, values, allow_duplicates=allow)
-        assigned = request.headers.get("Sforce-Auto-Assign", "TRUE").upper() != "FALSE"
-        if object == "Lead" and assigned and "OwnerId" not in values:
-            # The active assignment rule gives new leads to sales, unless the header says not to.
-            self.org.tables["Lead"][id]["OwnerId"] = SALES_USER
+        self._assign(object, id, values, request)
         self._count_saved(object, created=True)
         return id
 
-    def _update(self, object: str, id: str, values: Mapping[str, Any]) -> None:
+    def _assign(self, object: str, id: str, values: Mapping[str, Any], request: Request) -> None:
+        """The active assignment rule gives new and changed leads to sales, unless the header says not to.
+
+        It is also asked when another record is written: a flow here marks the lead or contact of a task as its own.
+        """
+        if request.headers.get("Sforce-Auto-Assign", "TRUE").upper() == "FALSE":
+            return
+        row = self.org.row(object, id) or {}
+        lead = row["Id"] if object == "Lead" else row.get("LeadId") or row.get("WhoId")
+        if lead and lead in self.org.tables["Lead"] and "OwnerId" not in values:
+            self.org.tables["Lead"][lead]["OwnerId"] = ASSIGNED_USER
+
+    def _update(self, object: str, id: str, values: Mapping[str, Any], request: Request) -> None:
         self.org.update(object, id, values)
+        self._assign(object, id, values, request)
         self._count_saved(object, created=False)
 
     def _upsert(
         self, object: str, field: str, value: Any, values: Mapping[str, Any], request: Request
     ) -> tuple[str, bool]:
-        found = value if field == "Id" else self.org.find(object, field, value)
+        found = value if field == "Id" else self.org.find_one(object, field, value)
         if found is None:
             extra = {} if field == "Id" else {field: value}
             return self._create(object, {**values, **extra}, request), True
-        self._update(object, str(found), values)
+        self._update(object, str(found), values, request)
         return str(self.org.row(object, str(found))["Id"]), False  # type: ignore[index]
 
     def _count_write(self, object: str) -> None:
