@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.exc import OperationalError
 
-from syncline.config import load_all
+from syncline.config import Loaded, load_all
 from syncline.host import Host
 from syncline.host.plugins import Plugins
 from syncline.host.wiring import kinds, rooms
 from syncline.model import Field, Limits, RemoteRef, Value
 from syncline.sdk import hookimpl
 from syncline.store import crm, runs, schema
+from syncline.store.database import Database
 from syncline.sync.report import Report, SinkReport
 from syncline.sync.retry import retrying
 from syncline.testing.memory import MemorySink, MemoryWorld, memory_plugin, person_fields
@@ -94,6 +96,7 @@ class Lab:
         self.world = self._world()
         self.second = self._world()
         self._facts = 0
+        self._loaded: dict[str, Loaded] = {}
 
     def _world(self) -> MemoryWorld:
         objects = {"Lead": FIELDS, "Contact": FIELDS}
@@ -118,11 +121,24 @@ class Lab:
         plugins = Plugins()
         plugins.register(memory_plugin(self.world, limits=self.limits), name="memory")
         plugins.register(_SecondPlugin(self.second, self.limits), name="second")
-        path = self.folder / "connectors.yaml"
-        path.write_text(json.dumps(self.data), "utf-8")
-        loaded = load_all(path, env={}, kinds=kinds(plugins), rooms=rooms())
+        loaded = self._load(kinds(plugins))
         options = {"clock": lambda: self.now, "retry": retrying(attempts=3, sleep=lambda _: None), **options}
         return Host(loaded, plugins, folder=self.folder, **options)
+
+    def _load(self, known: Mapping[str, Any]) -> Loaded:
+        text = json.dumps(self.data)
+        if text not in self._loaded:
+            path = self.folder / "connectors.yaml"
+            path.write_text(text, "utf-8")
+            self._loaded[text] = load_all(path, env={}, kinds=known, rooms=rooms())
+        return self._loaded[text]
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Connection]:
+        """The store, to look into."""
+        url = self.data["store"].replace(":///", f":///{self.folder}/")
+        with contextlib.closing(Database(url)) as database, database.read() as connection:
+            yield connection
 
     def run(self, **options: Any) -> Report:
         with self.host() as host:
@@ -194,28 +210,25 @@ class Lab:
     # What the store holds
 
     def rows(self, table: str) -> list[Mapping[str, Any]]:
-        with self.host() as host, host.database.read() as connection:
+        with self.store() as connection:
             return [row._mapping for row in connection.execute(select(getattr(schema, table)))]
 
     def dead_letters(self) -> dict[str, runs.DeadLetter]:
-        with self.host() as host, host.database.read() as connection:
+        with self.store() as connection:
             return {letter.key: letter for letter in runs.dead_letters(connection)}
 
     def conflicts(self) -> list[crm.Conflict]:
-        with self.host() as host, host.database.read() as connection:
+        with self.store() as connection:
             return crm.conflicts(connection, "crm")
 
     def keys(self) -> dict[str, str]:
         """Address → our key, of everyone read so far."""
         with self.host() as host:
             host.pull()
-            with host.database.read() as connection:
-                found = connection.execute(
-                    select(schema.identifier.c.value, schema.person.c.key).join(
-                        schema.person, schema.person.c.id == schema.identifier.c.person_id
-                    )
-                )
-                return {value: key for value, key in found}
+        with self.store() as connection:
+            both = select(schema.identifier.c.value, schema.person.c.key)
+            found = connection.execute(both.join(schema.person, schema.person.c.id == schema.identifier.c.person_id))
+            return {row.value: row.key for row in found}
 
 
 @pytest.fixture

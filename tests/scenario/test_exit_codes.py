@@ -132,6 +132,20 @@ def test_70_when_it_is_a_bug(lab: Any, syncline: Run, monkeypatch: pytest.Monkey
     assert [run["status"] for run in lab.rows("run")] == ["failed"]
 
 
+def test_conflicts_show_what_waits_for_a_decision(lab: Any, syncline: Run) -> None:
+    lab.fields["LastName"]["policy"] = "ask"
+    lab.world.put("Lead", {"Email": "ada@acme.example", "LastName": "King"})
+    for _ in range(2):
+        lab.world.put("Lead", {"Email": "eve@acme.example"})
+    lab.points("ada@acme.example", 50, last_name="Lovelace")
+    lab.points("eve@acme.example", 50)
+    assert syncline("run")[0] == 0
+    several, both = json.loads(syncline("conflicts", "--json")[1])
+    assert (several["person"], several["reason"]) == ("eve@acme.example", "2 records have this email")
+    assert both["reason"] == "both sides changed LastName: there 'King', here 'Lovelace'"
+    assert "there 'King', here 'Lovelace'" in syncline("conflicts")[1]
+
+
 def test_quarantine_shows_what_could_not_be_used_and_why(lab: Any, syncline: Run) -> None:
     lab.crowd(1)
     lab.world.happened("broken", "page_wisit", lab.now, email="ada@acme.example")

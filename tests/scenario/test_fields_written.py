@@ -139,6 +139,23 @@ def test_a_persons_edit_stands_as_the_policy_says(lab: Any, policy: str, we_lear
     assert report.undecided == (policy == "ask" and we_learn)
 
 
+def test_what_cannot_be_decided_waits_with_both_values_until_a_person_decides(lab: Any) -> None:
+    lab.fields["LastName"]["policy"] = "ask"
+    lab.points(ADA, 50, last_name="Byron")
+    lab.run()
+    lab.later()
+    lab.world.edit(lab.ref(ADA), {"LastName": "King"})
+    lab.points(ADA, 1, last_name="Lovelace")
+    planned, sink = lab.plan().sinks["crm"], lab.sink()
+    [waiting] = sink.to_decide
+    assert planned.to_decide == sink.to_decide
+    assert (waiting.field, waiting.theirs, waiting.ours) == ("LastName", "King", "Lovelace")
+    assert (waiting.object, waiting.id, waiting.person) == ("Lead", lab.ref(ADA).id, lab.keys()[ADA])
+    assert lab.held(ADA)["Score"] == 51, "the other fields do not wait"
+    lab.world.edit(lab.ref(ADA), {"LastName": "Lovelace"})
+    assert lab.sink().to_decide == []
+
+
 def test_newest_is_the_persons_when_the_person_came_last(lab: Any) -> None:
     lab.fields["LastName"]["policy"] = "newest"
     lab.points(ADA, 50, last_name="Byron")

@@ -116,9 +116,7 @@ def test_whom_we_cannot_create_without_a_value_is_skipped_with_the_reason(lab: A
     report = lab.run()
     sink = report.sinks["crm"]
     assert (report.status, sink.created) == ("done", 1)
-    assert sink.skipped == {
-        "nothing to put into LastName, which the CRM demands; give the mapping a default": 1
-    }
+    assert sink.skipped == {"nothing to put into LastName, which the CRM demands; give the mapping a default": 1}
 
 
 @pytest.mark.parametrize("missing", ["Lead", "Contact"])

@@ -1,18 +1,20 @@
 """simple-salesforce itself, unpatched, works against the simulator: a second opinion on its answers.
 
-The library forces https; the session here takes the `s` off for the loopback host, as the connector's own does.
+The library forces https; the session here takes the `s` off for the loopback host, as the connector's own does. What
+the library gets wrong (vendor sheet §12) is shown by it, and shown to be contained by the connector.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import (
     SalesforceExpiredSession,
@@ -21,8 +23,13 @@ from simple_salesforce.exceptions import (
 )
 from simple_salesforce.login import SalesforceLogin
 
+from syncline.errors import AuthError, TransientError
+from syncline.model import Write
+from syncline.sdk import Throttle
+from syncline.testing.simulator import Fault
 from syncline_salesforce import SalesforceSink
 from syncline_salesforce.simulator import SalesforceSimulator
+from syncline_salesforce.simulator.org import ASSIGNED_USER
 from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET
 
 
@@ -137,3 +144,136 @@ def test_in_direct_mode_an_expired_session_is_not_retried_without_end(sf: Salesf
         with pytest.raises(SalesforceExpiredSession):
             call()
         assert org.counters()["calls"] == 1
+
+
+# What the library gets wrong, and how the connector contains it
+
+EXPIRED = [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}]
+
+
+@pytest.fixture
+def renewing(sink: SalesforceSink, session: Loopback) -> Salesforce:
+    """The library with a log-in of its own, as its documentation suggests."""
+    return Salesforce(
+        consumer_key=CLIENT_ID, consumer_secret=CLIENT_SECRET, domain="acme.my", session=session, version="66.0"
+    )
+
+
+def new_leads(count: int) -> list[Write]:
+    values = {"LastName": "Rossi", "Company": "Zo\u00eb \u00dftra\u00dfe"}
+    return [Write(f"k{n}", ("Syncline_Key__c", f"k{n}"), values) for n in range(count)]
+
+
+def test_with_a_log_in_of_its_own_the_library_renews_without_end(
+    renewing: Salesforce, sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    """Thirty-one refusals are thirty-one log-ins; a user may log in 3,600 times an hour. We stop after one."""
+    org.faults = [Fault("status", on="GET */describe", times=31, status=401, body=EXPIRED)]
+    issued = org.tokens.issued
+    assert renewing.Lead.describe()["name"] == "Lead"
+    assert org.tokens.issued - issued == 31
+    org.faults = [Fault("status", on="GET */describe", times=None, status=401, body=EXPIRED)]
+    issued = org.tokens.issued
+    with pytest.raises(AuthError, match="although the session is new"):
+        sink.describe("Lead")
+    assert org.tokens.issued - issued == 1
+
+
+def test_the_library_drops_headers_when_it_renews(
+    renewing: Salesforce, sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    """The lead that must not be assigned is; with us the header is there the second time too."""
+    body = {"records": [{"attributes": {"type": "Lead"}, "Syncline_Key__c": "lib", "LastName": "R", "Company": "C"}]}
+    org.expire_sessions()
+    headers = {"Sforce-Auto-Assign": "FALSE"}
+    renewing.restful("composite/sobjects/Lead/Syncline_Key__c", method="PATCH", json=body, headers=headers)
+    org.expire_sessions()
+    sink.upsert("Lead", new_leads(1))
+    owners = {r["Syncline_Key__c"]: r["OwnerId"] for r in org.rows("Lead") if r.get("Syncline_Key__c")}
+    assert owners == {"lib": ASSIGNED_USER, "k0": sink.client.token.user_id}
+
+
+@pytest.fixture
+def timeouts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The time-out of every call that goes out from here on."""
+    seen: list[Any] = []
+    send = HTTPAdapter.send
+
+    def spy(self: HTTPAdapter, request: Any, stream: Any = False, timeout: Any = None, *rest: Any, **named: Any) -> Any:
+        seen.append(timeout)
+        return send(self, request, stream, timeout, *rest, **named)
+
+    monkeypatch.setattr(HTTPAdapter, "send", spy)
+    return seen
+
+
+def test_the_library_waits_for_ever_and_no_call_of_ours_does(
+    sf: Salesforce, open_sink: Callable[..., SalesforceSink], org: SalesforceSimulator, timeouts: list[Any]
+) -> None:
+    sf.query("SELECT Id FROM Lead")
+    assert timeouts == [None]
+    sink = open_sink()
+    timeouts.clear()
+    sink.check()
+    sink.describe("Lead")
+    list(sink.changes("Lead", ["LastName"], None))
+    sink.upsert("Lead", new_leads(1))
+    sink.upsert("Lead", new_leads(201))
+    assert len(timeouts) > 10  # log-in, query, describe, Collections, and every step of a bulk job
+    assert set(timeouts) == {(10.0, 120.0)}
+
+
+def test_an_answer_that_does_not_come_is_weather(sink: SalesforceSink, org: SalesforceSimulator) -> None:
+    sink.context.http.configure(throttle=Throttle(read_timeout=timedelta(milliseconds=200)))
+    org.faults = [Fault("slow", on="PATCH *", seconds=30)]
+    with pytest.raises(TransientError):
+        sink.upsert("Lead", new_leads(1))
+
+
+def test_the_library_insists_on_https_and_only_loopback_is_let_off(
+    sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    token = sink.client.token
+    with requests.Session() as bare:
+        library = Salesforce(session_id=token.access_token, instance_url=org.url, session=bare)
+        with pytest.raises(requests.exceptions.SSLError):
+            library.query("SELECT Id FROM Lead")
+    assert sink.check().name == "Simulated Org"
+    adapters = sink.context.http.session
+    assert adapters.get_adapter("https://acme.my.salesforce.com/") is adapters.adapters["https://"]
+
+
+@pytest.mark.parametrize(
+    "instance",
+    ["http://acme.my.salesforce.com", "http://127.0.0.1.evil.example", "http://localhost.evil", "http://10.0.0.1"],
+)
+def test_no_token_leaves_this_machine_unencrypted(
+    open_sink: Callable[..., SalesforceSink], org: SalesforceSimulator, instance: str, timeouts: list[Any]
+) -> None:
+    body = {"access_token": "t", "instance_url": instance, "id": "x/y"}
+    org.faults = [Fault("status", on="POST */oauth2/token", status=200, body=body)]
+    with pytest.raises(AuthError, match="not https"):
+        open_sink().check()
+    assert len(timeouts) == 1  # the log-in, and nothing after it
+
+
+def test_the_library_reads_results_as_latin_1(sf: Salesforce, sink: SalesforceSink) -> None:
+    """A key with an umlaut would never be found again; we read the bytes as what they are."""
+    (result,) = sf.bulk2.Lead.upsert(
+        records=[{"Syncline_Key__c": "Zo\u00eb", "LastName": "R", "Company": "C"}],
+        external_id_field="Syncline_Key__c",
+        wait=0,
+    )
+    assert "Zo\u00c3\u00ab" in sf.bulk2.Lead.get_successful_records(result["job_id"])
+    assert "Zo\u00eb" in sink.client.job_results(result["job_id"], "successfulResults")
+
+
+def test_the_library_fails_on_the_empty_answer_to_a_deletion(
+    sf: Salesforce, sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    (result,) = sf.bulk2.Lead.insert(records=[{"LastName": "R", "Company": "C"}], wait=0)
+    with pytest.raises(requests.exceptions.JSONDecodeError):
+        sf.bulk2.Lead._client.delete_job(result["job_id"], False)
+    assert org.ingest_jobs.all() == []
+    assert all(o.ok for o in sink.upsert("Lead", new_leads(201)))
+    assert org.ingest_jobs.all() == []

@@ -145,9 +145,7 @@ def test_a_bad_member_is_rejected_alone_and_in_order(sink: SalesforceSink, org: 
     ]
 
 
-def test_two_hundred_members_cost_one_call_and_more_are_refused(
-    sink: SalesforceSink, org: SalesforceSimulator
-) -> None:
+def test_two_hundred_members_cost_one_call_and_more_are_refused(sink: SalesforceSink, org: SalesforceSimulator) -> None:
     ids = [org.human_create("Lead", LastName=f"L{n}", Company="C") for n in range(201)]
     people = [Member(i, RemoteRef("Lead", i)) for i in ids]
     for add, remove in ((people, []), ([], people)):

@@ -40,7 +40,7 @@ def runs(config: ConfigPath = DEFAULT, limit: int = 20, as_json: AsJson = False)
 
 @app.command()
 def conflicts(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
-    """People with several candidates in a CRM; they wait for a decision and are not written there."""
+    """What waits for a decision: people with several candidates in a CRM, and fields both sides changed (`ask`)."""
     data: list[list[Any]] = []
     with Host.load(config, only=()) as host, host.database.read() as connection:
         for name in host.config.connections:
@@ -51,7 +51,22 @@ def conflicts(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
                 candidates = " ".join(f"{ref.object}/{ref.id}" for ref in conflict.candidates)
                 emails, key = (", ".join(person.emails), person.key) if person else ("", "")
                 data.append([name, emails, key, conflict.reason, candidates])
+        data += _fields_to_decide(stored.runs(connection))
     _print("Conflicts", ["connection", "person", "our key", "reason", "candidates"], data, as_json)
+
+
+def _fields_to_decide(latest: list[dict[str, Any]]) -> list[list[Any]]:
+    """As the last run left them."""
+    report: dict[str, Any] = next((json.loads(run["report"]) for run in latest if run["report"]), {"sinks": {}})
+    return [
+        [name, "", item["person"], _both(item), f"{item['object']}/{item['id']}"]
+        for name, sink in report["sinks"].items()
+        for item in sink.get("to_decide", ())
+    ]
+
+
+def _both(item: dict[str, Any]) -> str:
+    return f"both sides changed {item['field']}: there {item['theirs']!r}, here {item['ours']!r}"
 
 
 @app.command(name="dead-letters")

@@ -21,9 +21,11 @@ from syncline.store import crm, runs
 from syncline.store.crm import MirrorRecord
 from syncline.store.profiles import Profile, profiles
 from syncline.store.runs import ActionRow
+from syncline.store.values import dump_json
 from syncline.sync.desired import desired, desired_at
 from syncline.sync.match import Matches, match
 from syncline.sync.merge import FieldState, Verdict, coerce, merge, same
+from syncline.sync.report import Undecided
 from syncline.sync.target import FieldMap, Target
 from syncline.sync.transitions import transitions
 
@@ -118,7 +120,7 @@ class TargetPlan:
     tasks: list[TaskPlan] = field(default_factory=list)
     members: list[MemberPlan] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    undecided: list[tuple[RemoteRef, str]] = field(default_factory=list)
+    undecided: list[Undecided] = field(default_factory=list)
     unchanged: int = 0
     drift: int = 0
     read: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -237,11 +239,11 @@ class Planner:
             if mapped.origin is None:
                 continue
             change, undecided = self._field(target, mapped, ref, assessment, person, item, acknowledged)
-            if undecided:
-                plan.undecided.append((ref, mapped.name))
             if change is None:
                 continue
-            if mapped.follows:
+            if undecided:
+                plan.undecided.append(_undecided(person, ref, change))
+            elif mapped.follows:
                 following.append(change)
             elif self._still(mapped, change, assessment, remote, target, ref):
                 held_back.append(change)
@@ -276,10 +278,10 @@ class Planner:
             remote_at=item.record.changed_at if item else None,
         )
         decision = merge(state, mapped.policy)
-        if not decision.writes:
-            return None, decision.verdict is Verdict.ASK
+        if decision.verdict is Verdict.KEEP:
+            return None, False
         drift = decision.verdict is Verdict.DRIFT
-        return FieldChange(mapped.name, state.remote, decision.value, drift), False
+        return FieldChange(mapped.name, state.remote, decision.value, drift), decision.verdict is Verdict.ASK
 
     def _still(
         self,
@@ -380,6 +382,11 @@ class Planner:
 def _read(plan: TargetPlan, person: Profile, attribute: str, value: Value) -> None:
     if value is not None and value != "" and person.attributes.get(attribute) != str(value):
         plan.read.setdefault(person.person_id, {})[attribute] = str(value)
+
+
+def _undecided(person: Profile, ref: RemoteRef, change: FieldChange) -> Undecided:
+    theirs, ours = dump_json(change.before), dump_json(change.after)
+    return Undecided(person=person.key, object=ref.object, id=ref.id, field=change.field, theirs=theirs, ours=ours)
 
 
 def _rank(assessment: Assessment) -> int:

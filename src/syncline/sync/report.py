@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["RecordChange", "Report", "ScoreReport", "SinkReport", "SourceReport", "calls_for"]
+__all__ = ["RecordChange", "Report", "ScoreReport", "SinkReport", "SourceReport", "Undecided", "calls_for"]
 
 from syncline.model import Limits
 
@@ -49,11 +49,15 @@ class RecordChange(_Model):
     reason: str | None = None
 
 
-class Waiting(_Model):
-    """A person who was not written, and why."""
+class Undecided(_Model):
+    """A field both sides changed, where the policy is to ask."""
 
     person: str
-    reason: str
+    object: str
+    id: str
+    field: str
+    theirs: Any
+    ours: Any
 
 
 class SinkReport(_Model):
@@ -72,6 +76,7 @@ class SinkReport(_Model):
     skipped: dict[str, int] = Field(default_factory=dict, description="reason -> people who were not written")
     drift: int = Field(default=0, description="fields of ours that somebody else had changed")
     undecided: int = Field(default=0, description="fields where both sides changed and the policy is to ask")
+    to_decide: list[Undecided] = Field(default_factory=list, description="those fields, each with both values")
     parked: list[str] = Field(default_factory=list, description="mappings the CRM cannot take, each with its reason")
     error: str | None = None
     changes: list[RecordChange] = Field(default_factory=list)

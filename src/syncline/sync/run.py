@@ -254,6 +254,7 @@ class Runner:
             report.conflicts += len(part.matches.conflicts)
             report.drift += part.drift
             report.undecided += len(part.undecided)
+            report.to_decide += part.undecided
             for skipped in part.skipped:
                 report.skipped[skipped.reason] = report.skipped.get(skipped.reason, 0) + 1
             for row in outbox_rows(part):

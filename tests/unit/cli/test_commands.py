@@ -1,4 +1,4 @@
-"""Every command, on the embedded configuration: the result on stdout, the log on stderr, and nothing secret on either."""
+"""Every command, on the embedded configuration: the result on stdout, the log on stderr, nothing secret on either."""
 
 from __future__ import annotations
 

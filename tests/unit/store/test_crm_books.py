@@ -71,7 +71,9 @@ def test_equal_values_give_equal_text() -> None:
 
 def test_addresses_are_found_in_lower_case_and_follow_the_record(database: Database) -> None:
     with database.write() as connection:
-        crm.put_mirror(connection, "crm", [record(ONE, " Ada@Acme.Example ", "ADA@home.example"), record(TWO, "")], KEYS)
+        crm.put_mirror(
+            connection, "crm", [record(ONE, " Ada@Acme.Example ", "ADA@home.example"), record(TWO, "")], KEYS
+        )
         both = crm.mirror_by_email(connection, "crm", ["ada@acme.example", "ada@home.example", "eve@acme.example"])
         assert both == {"ada@acme.example": [ONE], "ada@home.example": [ONE]}
         crm.put_mirror(connection, "crm", [record(ONE, "eve@acme.example")], KEYS)

@@ -60,9 +60,14 @@ def test_it_survives_power_loss_and_lets_readers_read_while_one_writes(url: str)
 
 def test_a_failed_transaction_leaves_nothing(url: str) -> None:
     store = Database(url)
-    with pytest.raises(ZeroDivisionError), store.write() as connection:
-        connection.execute(schema.stale.insert().values(person_id=1))
-        raise ZeroDivisionError
+
+    def fail_half_way() -> None:
+        with store.write() as connection:
+            connection.execute(schema.stale.insert().values(person_id=1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     with store.read() as connection:
         assert connection.execute(select(schema.stale)).all() == []
     store.close()

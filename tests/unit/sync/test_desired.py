@@ -34,9 +34,7 @@ PERSON = Profile(
 
 
 def assessment(*, active: bool = True) -> Assessment:
-    score = ScoreResult(
-        name="interest", model="m", version=1, value=Decimal("42.90"), band="warm", contributions=LINES
-    )
+    score = ScoreResult(name="interest", model="m", version=1, value=Decimal("42.90"), band="warm", contributions=LINES)
     return Assessment(
         person_id=7,
         scores={"interest": score},

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from syncline.errors import ContractError
 from syncline.model import Field, FieldKind, Value
 from syncline_salesforce.payloads import DescribedField
 
@@ -92,6 +93,8 @@ def parse_datetime(text: str) -> datetime:
 
 def soql_datetime(moment: datetime) -> str:
     """A datetime literal, unquoted in SOQL and accepted in JSON and CSV: UTC with milliseconds."""
+    if moment.tzinfo is None:
+        raise ContractError(f"{moment} has no time zone")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
