@@ -1,6 +1,6 @@
 """How fast the path is beside the bare work it consists of, and in how much memory.
 
-    python benchmarks/throughput.py [--people 100000] [--events 2000000]
+    .venv/bin/python benchmarks/throughput.py [--people 100000] [--events 2000000]
 
 Prints events/s of every stage beside the same work done barely, in the same process order and on the same files, as
 ratios: machines differ and are shared, ratios travel. The peak is the resident set of the process that does the stage.
@@ -168,6 +168,13 @@ STAGES: dict[str, Callable[[Path], None]] = {
     "score": score,
     "plan": plan,
 }
+BESIDE = {
+    "bare insert": ("bare parse",),
+    "pull": ("bare parse", "bare insert"),
+    "score": ("bare scan",),
+    "plan": ("score",),
+}
+"""Stage → those it is told as multiples of."""
 
 
 def measure(stage: str, folder: Path) -> tuple[float, float, float, dict[str, Any]]:
@@ -205,13 +212,13 @@ def main() -> None:
         print(f"{chosen.people:,} people, {chosen.events:,} events, {os.cpu_count()} processors")
         print(f"{'stage':<12} {'wall s':>8} {'cpu s':>8} {'events/s':>10} {'peak MiB':>9}  beside the bare work")
         walls: dict[str, float] = {}
-        against = {"pull": "bare insert", "score": "bare scan"}
         for stage in STAGES:
             wall, cpu, peak, said = measure(stage, folder)
             walls[stage] = wall
-            beside = f"{wall / walls[against[stage]]:.1f} x {against[stage]}" if stage in against else ""
-            note = ", ".join(f"{key} {value:,}" for key, value in said.items())
-            print(f"{stage:<12} {wall:>8.1f} {cpu:>8.1f} {chosen.events / wall:>10,.0f} {peak:>9,.0f}  {beside}{note}")
+            notes = [f"{wall / walls[other]:.1f} x {other}" for other in BESIDE.get(stage, ())]
+            notes += [f"{key} {value:,}" for key, value in said.items()]
+            figures = f"{wall:>8.1f} {cpu:>8.1f} {chosen.events / wall:>10,.0f} {peak:>9,.0f}"
+            print(f"{stage:<12} {figures}  {', '.join(notes)}")
             if peak > 1536:
                 sys.exit(f"{stage}: {peak:,.0f} MiB is over the promised 1.5 GiB")
 

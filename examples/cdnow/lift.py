@@ -1,6 +1,6 @@
 """Did the bands know? What customers bought in the 39 weeks after they were scored, band by band.
 
-    python lift.py
+    ../../.venv/bin/python lift.py
 
 The score is as of 1997-09-30 and sees what was bought until then; the rest of the file is the outcome.
 """

@@ -1,6 +1,6 @@
 """Did the bands know? Which share of the sessions of each band ended in a purchase.
 
-python lift.py
+../../.venv/bin/python lift.py
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 
 from syncline.host import Host
+from syncline_salesforce import SalesforceSink
 
 CONFIG = """
 version: 1
 simulation: {{people: {people}}}
 connections:
-  crm: {{plugin: salesforce, simulated: true}}
+  crm: {{plugin: salesforce, simulated: true, bulk_from: {bulk_from}}}
   shop:
     plugin: files
     path: "{path}"
@@ -70,7 +72,7 @@ def test_calls_are_the_fewest(changed: int, tmp_path: Path) -> None:
     """Created in ⌈N/200⌉ calls; then, with N scores moved and N people newly keen, updates, tasks and members each."""
     rows = tmp_path / "visits.csv"
     config = tmp_path / "connectors.yaml"
-    config.write_text(CONFIG.format(people=1, path=rows), "utf-8")
+    config.write_text(CONFIG.format(people=1, path=rows, bulk_from=20_000), "utf-8")
     batches = math.ceil(changed / 200)
     visits(rows, changed, times=1)
     with _host(config) as host:
@@ -84,6 +86,24 @@ def test_calls_are_the_fewest(changed: int, tmp_path: Path) -> None:
         assert _write_calls(host) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("changed", "calls"),
+    [(249, 2), (250, 4), (300, 4), (350, 4 + 1), (600, 4 + 2)],
+)
+def test_bulk_costs_what_was_planned(changed: int, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of 300 from 250 rows on; the few that are left over after them are cheaper as an ordinary call."""
+    monkeypatch.setattr(SalesforceSink, "limits", replace(SalesforceSink.limits, bulk_batch=300))
+    rows = tmp_path / "visits.csv"
+    config = tmp_path / "connectors.yaml"
+    config.write_text(CONFIG.format(people=1, path=rows, bulk_from=250), "utf-8")
+    visits(rows, changed, times=1)
+    with _host(config) as host:
+        host.prepare("crm")
+        planned = host.plan().sinks["crm"]
+        assert (planned.planned_calls, planned.least_write_calls) == (calls, calls)
+        assert _write_calls(host) == (calls, calls)
+
+
 def _host(config: Path) -> Host:
     return Host.load(config, env={}, clock=lambda: datetime(2026, 6, 1, tzinfo=UTC))
 
@@ -92,8 +112,14 @@ def _write_calls(host: Host) -> tuple[int, int]:
     """Of one run: what the report says, and what the vendor counted."""
     host.sinks()
     simulator = host.simulation.running["crm"]
-    before = simulator.counters().get("write_calls", 0)
+    before = _counted(simulator)
     sink = host.run().sinks["crm"]
     assert sink.error is None
     assert sink.rejected == 0
-    return sink.write_calls, simulator.counters().get("write_calls", 0) - before
+    return sink.write_calls, _counted(simulator) - before
+
+
+def _counted(simulator: Any) -> int:
+    """Of a bulk job the simulator counts its creation; upload, close and delete are three more calls."""
+    counters = simulator.counters()
+    return int(counters.get("write_calls", 0) + 3 * counters.get("bulk_jobs", 0))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,9 +13,8 @@ import pytest
 from syncline.cli import main as cli
 from syncline.errors import AuthError, TransientError
 from syncline.host import Host
-from syncline.model import Outcome, Write, microseconds
-from syncline.store import schema
-from syncline.store.batches import upsert
+from syncline.host.lease import hold
+from syncline.model import Outcome, Write
 from syncline.sync.retry import retrying
 from syncline.testing.memory import MemorySink
 
@@ -94,7 +91,7 @@ def test_3_when_a_mapping_drifted(lab: Any, syncline: Run) -> None:
     lab.world.drop_field("Lead", "Band")
     code, out, _ = syncline("run")
     assert code == 3
-    assert "mapping parked: Lead.Band: the CRM has no such field" in out
+    assert "`syncline prepare crm` shows and creates them" in out
     code, out, _ = syncline("check", "--live")
     assert (code, "crm: Lead.Band: " in out) == (3, True)
 
@@ -106,18 +103,15 @@ def test_4_when_credentials_are_refused(lab: Any, syncline: Run) -> None:
     assert (code, json.loads(out)["status"]) == (4, "paused")
     lab.world.fail_call("check", AuthError("the token was revoked"), times=None)
     code, _, err = syncline("check", "--live")
-    assert (code, err) == (4, "the token was revoked\n")
+    assert (code, err) == (4, "shop: the token was revoked\ncrm: the token was revoked\n")
 
 
 def test_5_while_another_run_is_active(lab: Any, syncline: Run) -> None:
-    until = datetime.now(UTC) + timedelta(minutes=1)
-    row = {"name": "run", "owner": f"{socket.gethostname()}:{os.getpid()}:abcd", "expires_us": microseconds(until)}
-    with lab.host() as host, host.database.write() as connection:
-        upsert(connection, schema.lease, [row])
-    for command in ("run", "plan", "pull"):
-        code, out, err = syncline(command)
-        assert (code, out) == (5, "")
-        assert "another run is active" in err
+    with lab.host() as host, hold(host.database, "run", lambda: datetime.now(UTC)):
+        for command in ("run", "plan", "pull"):
+            code, out, err = syncline(command)
+            assert (code, out) == (5, "")
+            assert "another run is active" in err
 
 
 def test_70_when_it_is_a_bug(lab: Any, syncline: Run, monkeypatch: pytest.MonkeyPatch) -> None:

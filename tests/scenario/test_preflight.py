@@ -32,6 +32,7 @@ DRIFTS: list[tuple[Callable[[Any], None], str, str]] = [
     (lambda lab: retype(lab, "Hot", kind="number"), "Hot", "holds number, and segment.hot is boolean"),
     (lambda lab: retype(lab, "Score", kind="boolean"), "Score", "holds boolean, and score.interest is number"),
     (lambda lab: drop(lab, "LastName"), "LastName", "no such field"),
+    (lambda lab: retype(lab, "Band", kind="option", options=("cold",)), "Band", "lacks 'hot'; it has: cold"),
 ]
 
 
@@ -135,6 +136,44 @@ def test_a_crm_without_our_key_is_not_written_and_says_what_to_do(lab: Any, miss
         assert host.missing("crm") == [f"field {missing}.Key (text)"]
         host.prepare("crm")
     assert lab.run().status == "done"
+
+
+@pytest.mark.parametrize("object_name", ["Lead", "Contact"])
+def test_a_key_that_is_not_unique_is_not_written_and_says_what_to_do(lab: Any, object_name: str) -> None:
+    """Two records could hold the same key, and an upsert would not know which one it means."""
+    lab.world.objects[object_name]["Key"] = replace(lab.world.objects[object_name]["Key"], unique=False)
+    lab.points(ADA, 50)
+    report = lab.run()
+    error = report.sinks["crm"].error
+    assert (report.status, report.exit_code) == ("stopped", 3)
+    assert f"{object_name}.Key" in error
+    assert "not unique: " in error
+    assert "`syncline prepare crm`" in error
+    assert lab.world.counters["write_calls"] == 0
+
+
+def test_a_picklist_that_has_every_band_and_the_default_is_written(lab: Any) -> None:
+    lab.fields["Band"]["default"] = "none"
+    retype(lab, "Band", kind="option", options=("hot",))
+    lab.points(ADA, 90)
+    assert [p for p in lab.run().sinks["crm"].parked if "lacks 'none'" in p]
+    retype(lab, "Band", options=("hot", "none"))
+    assert lab.run().status == "done"
+    assert lab.held(ADA)["Band"] == "hot"
+
+
+def test_a_drift_of_another_sync_does_not_stop_the_one_that_is_run(lab: Any) -> None:
+    """And it is read all the same, so that the mirror is the same for every sync."""
+    both = {key: lab.sync[key] for key in ("to", "object", "also", "match", "when_missing")}
+    lab.data["syncs"].append({**both, "name": "bands", "fields": {"Band": lab.fields.pop("Band")}})
+    lab.points(ADA, 90)
+    retype(lab, "Band", writable=False)
+    report = lab.run(sync="leads")
+    assert (report.status, report.sinks["crm"].parked) == ("done", [])
+    assert (lab.held(ADA)["Score"], lab.held(ADA)["Band"]) == (90, None)
+    retype(lab, "Band", writable=True)
+    assert lab.run(sync="bands").sinks["crm"].updated == 1
+    assert lab.held(ADA)["Band"] == "hot"
 
 
 def test_a_field_only_leads_have_is_no_drift_of_contacts(lab: Any) -> None:

@@ -113,6 +113,53 @@ def test_a_batch_refused_whole_is_halved_until_only_the_bad_rows_are_left(
     assert lab.world.counters["upsert"] <= 1 + 2 * count * log2
 
 
+@pytest.mark.parametrize("count", [1, 2, 50], ids="{} bad".format)
+def test_bad_rows_are_found_where_all_are_refused_with_the_same_words(
+    lab: Any, count: int, pytestconfig: pytest.Config
+) -> None:
+    emails = lab.crowd(BATCH)
+    keys = lab.keys()
+    bad = random.Random(f"{pytestconfig.getoption('--seed')}:{count}").sample(emails, count)
+    for email in bad:
+        lab.world.refuse_batches_with(keys[email], ConnectorError("malformed"))
+    report = lab.run()
+    sink = report.sinks["crm"]
+    assert (report.status, sink.created, sink.rejected, sink.error) == ("rejected", BATCH - count, count, None)
+    assert set(lab.dead_letters()) == {keys[email] for email in bad}
+
+
+@pytest.mark.parametrize("method", ["upsert", "create_tasks"])
+def test_a_refusal_that_concerns_every_row_costs_a_few_calls_and_is_nobodys_dead_letter(lab: Any, method: str) -> None:
+    """A missing right on an object; what it does not concern is written all the same."""
+    lab.crowd(BATCH, points=90)
+    lab.world.fail_call(method, ConnectorError("INSUFFICIENT_ACCESS: no right to it"), times=None)
+    report = lab.run()
+    sink = report.sinks["crm"]
+    assert (report.status, sink.error, sink.rejected, sink.retry) == (
+        "stopped", "INSUFFICIENT_ACCESS: no right to it", 0, 0
+    )  # fmt: skip
+    assert lab.world.counters[method] == 1 + 2 + 8
+    written = 0 if method == "upsert" else BATCH
+    assert (sink.created, sink.tasks, sink.members, sink.waiting) == (written, 0, written, 2 * (BATCH - written))
+    assert lab.dead_letters() == {}
+    lab.world.heal()
+    again = lab.sink()
+    assert (again.created, again.tasks, again.members) == (BATCH - written, BATCH, BATCH - written)
+
+
+def test_tasks_and_members_of_a_refused_record_wait(lab: Any) -> None:
+    lab.crowd(2, points=90)
+    keys = lab.keys()
+    lab.world.fail_record(keys["p0001@acme.example"], reason="no")
+    sink = lab.sink()
+    assert (sink.created, sink.rejected, sink.retry, sink.waiting) == (1, 1, 0, 2)
+    held = {change.operation: change.reason for change in sink.changes if change.status == "waiting"}
+    assert held == dict.fromkeys(("task", "add"), "its person is not in the CRM yet")
+    lab.world.heal()
+    sink = lab.sink()
+    assert (sink.created, sink.tasks, sink.members, sink.waiting) == (1, 1, 1, 0)
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [(AuthError("the token was revoked"), "paused"), (TransientError("out of reach"), "rejected")],

@@ -10,6 +10,7 @@ import pytest
 
 from syncline.errors import AuthError, ConnectorError, ContractError, RateLimitError, SchemaDriftError, TransientError
 from syncline.model import Outcome, Status, Write
+from syncline.store.runs import OutboxRow
 from syncline.sync.retry import retrying
 from syncline.testing.memory import MemorySink
 
@@ -82,6 +83,43 @@ def test_what_was_lost_after_the_write_is_acknowledged_all_the_same(lab: Any) ->
     lab.points("ada@acme.example", 1, last_name="Lovelace")
     lab.run()
     assert lab.held("ada@acme.example")["LastName"] == "Lovelace"
+
+
+def ours(lab: Any) -> dict[str, bool]:
+    """Record → whether its membership counts as made by us."""
+    return {row["remote_id"]: row["ours"] for row in lab.rows("member")}
+
+
+def test_a_membership_that_a_person_made_is_not_ours(lab: Any) -> None:
+    emails = lab.crowd(2)
+    lab.run()
+    theirs, mine = lab.ref(emails[0]), lab.ref(emails[1])
+    lab.world.segments["Hot leads"].add(theirs)
+    for email in emails:
+        lab.points(email, 40)
+    lab.run()
+    assert ours(lab) == {theirs.id: False, mine.id: True}
+    assert lab.sink().changes == [], "it is not added again either"
+
+
+@pytest.mark.parametrize("times", [1, None], ids=["once", "until the next run"])
+def test_a_membership_is_ours_although_the_answer_was_lost(lab: Any, times: int | None) -> None:
+    [email] = lab.crowd(1, points=90)
+    lab.world.fail_call("set_members", TransientError("connection reset"), times=times, applied=True)
+    lab.run()
+    lab.world.heal()
+    lab.run()
+    assert ours(lab) == {lab.ref(email).id: True}
+    assert {row["status"] for row in lab.rows("outbox")}.isdisjoint({"sent", "pending"})
+
+
+def test_delivering_a_batch_compares_no_rows_with_each_other(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty thousand rows of a bulk batch would be compared a billion times."""
+    compared: list[object] = []
+    monkeypatch.setattr(OutboxRow, "__eq__", lambda self, other: bool(compared.append(other)))
+    lab.crowd(5, points=90)
+    assert lab.sink().tasks == 5
+    assert compared == []
 
 
 def test_refused_credentials_pause_the_connection_and_no_other(lab: Any) -> None:

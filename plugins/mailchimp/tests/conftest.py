@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from requests import Response
 
 from syncline.model import RawRecord
 from syncline.sdk import Context, Http, SimulatorOptions
@@ -16,11 +18,18 @@ from syncline_mailchimp.simulator import MailchimpSimulator
 
 
 class Clock:
+    """Our clock: `moment` is the true time, which is also the vendor's, and we may be `ahead` of it."""
+
     def __init__(self) -> None:
         self.moment = simulated_now()
+        self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return self.moment
+        return self.moment + self.ahead
+
+    def date(self, response: Response, **_: Any) -> None:
+        """The vendor's answers are dated by the true time; the server behind the simulator knows only today's."""
+        response.headers["Date"] = format_datetime(self.moment, usegmt=True)
 
     def advance(self, **by: float) -> datetime:
         self.moment += timedelta(**by)
@@ -56,7 +65,9 @@ def connect(clock: Clock) -> Callable[..., MailchimpSource]:
     def make(simulator: MailchimpSimulator, settings: Mapping[str, Any] | None = None, **more: Any) -> MailchimpSource:
         given = {**(settings or simulator.settings), **more}
         config = MailchimpConfig.model_validate({k: v for k, v in given.items() if k != "plugin"})
-        return MailchimpSource(config, Context("newsletter", Http("newsletter"), clock, {}))
+        source = MailchimpSource(config, Context("newsletter", Http("newsletter"), clock, {}))
+        source.context.http.session.hooks["response"].append(clock.date)
+        return source
 
     return make
 

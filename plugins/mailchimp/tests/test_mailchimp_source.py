@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from syncline.errors import ConfigError, CursorExpiredError, RateLimitError, TransientError
+from syncline.errors import AuthError, ConfigError, CursorExpiredError, RateLimitError, TransientError
 from syncline.sdk import SimulatorOptions
 from syncline.testing.simulator import Fault
 from syncline_mailchimp import MailchimpSource
 from syncline_mailchimp.simulator import MailchimpSimulator, Switches
 
 FACTS = ("opens", "activity", "unsubscribes")
+WHERE = {"opens": "open-details", "activity": "email-activity", "unsubscribes": "unsubscribed"}
 LAST = -1
 
 
@@ -232,6 +233,39 @@ def test_members_that_change_while_we_read_wait_for_the_next_read(simulate, conn
     assert [record.payload["email_address"] for record in second] == [someone]
 
 
+def test_members_are_found_after_our_clock_was_ahead(simulate, connect, pull, clock):
+    """The mark follows the vendor's clock: what changed between the wrong time and the right one is not lost."""
+    simulator = simulate()
+    clock.ahead = timedelta(days=10)
+    _, cursor = pull(connect(simulator), "members")
+    mark = json.loads(cursor)["marks"][simulator.settings["audience"]]["newest"]
+    assert datetime.fromisoformat(mark) == clock.moment - timedelta(seconds=10)
+    clock.ahead = timedelta()
+    someone = _some(simulator)[0].email
+    simulator.change_member(someone, clock.advance(days=1), company="Renamed S.r.l.")
+    clock.advance(days=20)
+    records, _ = pull(connect(simulator), "members", cursor)
+    assert [record.payload["email_address"] for record in records] == [someone]
+
+
+def test_a_mark_that_lies_ahead_vouches_for_nothing(simulate, connect, pull, clock):
+    """Whoever set it had a wrong clock: the audience is read from the start, and the mark comes back."""
+    simulator = simulate()
+    audience = simulator.settings["audience"]
+    ahead = clock() + timedelta(days=10)
+    wrong = json.dumps({"version": 1, "marks": {audience: {"newest": ahead.isoformat()}}})
+    records, cursor = pull(connect(simulator), "members", wrong)
+    assert len(records) == 120
+    assert datetime.fromisoformat(json.loads(cursor)["marks"][audience]["newest"]) < clock()
+
+
+def test_an_empty_audience_is_marked_by_the_vendors_clock_too(simulate, connect, pull, clock):
+    clock.ahead = timedelta(days=10)
+    _, cursor = pull(connect(simulate(people=0)), "members")
+    (mark,) = json.loads(cursor)["marks"].values()
+    assert datetime.fromisoformat(mark["newest"]) < clock.moment
+
+
 # Killed, cut short, shifted
 
 
@@ -322,6 +356,105 @@ def test_a_campaign_deleted_since_it_was_listed_is_skipped(simulate, connect, pu
     records, cursor = pull(connect(simulator, automations=False), "opens")
     assert {record.payload["campaign_id"] for record in records} == set(kept)
     assert gone not in json.loads(cursor)["marks"]
+
+
+def _read_what_can_be(source, stream, cursor=None):
+    """The records and the last cursor of a read that ends in an error, and the error."""
+    records = []
+    try:
+        for page in source.read(stream, cursor):
+            records += page.records
+            cursor = page.cursor if page.cursor is not None else cursor
+    except (TransientError, ConfigError) as error:
+        return records, cursor, error
+    raise AssertionError("the read did not fail")
+
+
+def _broken(on, status=500, **more):
+    return Fault("status", on=on, times=None, status=status, body={"title": "It broke", "status": status}, **more)
+
+
+@pytest.mark.parametrize("stream", FACTS)
+def test_a_campaign_that_always_fails_does_not_starve_the_others(simulate, connect, pull, stream):
+    """email-activity answers some campaigns with 500 for ever (airbyte issue 37434)."""
+    simulator = simulate()
+    whole = {key: one["campaign_id"] for key, one in _latest(pull(connect(simulator), stream)[0]).items()}
+    bad = next(campaign for campaign in simulator.campaigns if campaign in whole.values())
+    simulator.faults = [_broken(f"*/reports/{bad}/{WHERE[stream]}")]
+    records, cursor, error = _read_what_can_be(connect(simulator), stream)
+    assert {record.key for record in records} == {key for key, campaign in whole.items() if campaign != bad}
+    assert bad in str(error)
+    assert bad not in json.loads(cursor)["marks"]
+    simulator.faults = []
+    rest, _ = pull(connect(simulator), stream, cursor)
+    assert {key for key, campaign in whole.items() if campaign == bad} <= {record.key for record in rest}
+
+
+def test_the_mark_of_a_campaign_that_fails_stays_where_it_was(simulate, connect, pull, clock):
+    simulator = simulate()
+    source = connect(simulator)
+    _, cursor = pull(source, "activity")
+    bad, fine = simulator.campaigns[-2:]
+    for campaign in (bad, fine):
+        at = clock.advance(hours=3)
+        simulator.add_activity(_some(simulator)[0].email, campaign, "click", at, url="https://x.example/")
+    simulator.faults = [_broken(f"*/reports/{bad}/email-activity")]
+    _, after, _ = _read_what_can_be(source, "activity", cursor)
+    before, after = json.loads(cursor)["marks"], json.loads(after)["marks"]
+    assert after[bad] == before[bad]
+    assert after[fine]["newest"] > before[fine]["newest"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, AuthError), (429, RateLimitError)], ids=["refused", "too many calls"]
+)
+def test_trouble_of_the_whole_connection_is_not_tried_on_every_campaign(simulate, connect, pull, status, error):
+    simulator = simulate()
+    simulator.faults = [_broken("*/email-activity", status)]
+    source = connect(simulator, automations=False)
+    with pytest.raises(error):
+        pull(source, "activity")
+    assert simulator.counters()["calls"] == 2
+
+
+def test_unsubscribes_are_read_before_opens_and_activity():
+    order = MailchimpSource.streams
+    assert order.index("unsubscribes") < min(order.index("opens"), order.index("activity"))
+
+
+@pytest.mark.parametrize("gone", ["*/reports/{welcome}", "*/automations/*/emails"], ids=["its report", "its e-mails"])
+def test_an_automation_deleted_since_it_was_listed_is_skipped(simulate, connect, pull, gone):
+    simulator = simulate()
+    without, _ = pull(connect(simulator, automations=False), "opens")
+    simulator.faults = [_broken(gone.format(welcome=simulator.world.welcome.id), 404)]
+    records, cursor = pull(connect(simulator), "opens")
+    assert _latest(records) == _latest(without)
+    assert simulator.world.welcome.id not in json.loads(cursor)["marks"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["*/reports/{welcome}", "*/automations/*/emails", "*/automations"],
+    ids=["its report", "its e-mails", "the list of automations"],
+)
+def test_an_automation_that_cannot_be_listed_keeps_its_mark_and_starves_nobody(simulate, connect, pull, clock, broken):
+    simulator = simulate()
+    welcome = simulator.world.welcome.id
+    _, cursor = pull(connect(simulator), "opens")
+    simulator.add_activity(_some(simulator)[0].email, simulator.campaigns[LAST], "open", clock.advance(hours=3))
+    simulator.faults = [_broken(broken.format(welcome=welcome))]
+    records, after, _ = _read_what_can_be(connect(simulator), "opens", cursor)
+    assert {record.payload["campaign_id"] for record in records} == {simulator.campaigns[LAST]}
+    assert json.loads(after)["marks"][welcome] == json.loads(cursor)["marks"][welcome]
+
+
+def test_an_audience_that_fails_does_not_starve_the_next_one(simulate, connect):
+    simulator = simulate()
+    source = connect(simulator, audience=["0000000000", simulator.settings["audience"]])
+    records, cursor, error = _read_what_can_be(source, "members")
+    assert len(records) == 120
+    assert set(json.loads(cursor)["marks"]) == {simulator.settings["audience"]}
+    assert "no audience '0000000000'" in str(error)
 
 
 def test_a_row_nobody_documented_is_quarantined_alone(simulate, connect, pull):

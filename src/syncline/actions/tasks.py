@@ -14,9 +14,20 @@ from typing import Final, Literal, cast
 from ruamel.yaml import YAML
 
 from syncline.errors import ConfigError, Problem, did_you_mean
+from syncline.scoring.model import Model
 from syncline.scoring.result import Contribution, ScoreResult
 
-__all__ = ["PLACEHOLDERS", "Priority", "TaskContent", "TaskText", "check_template", "priority_of", "render", "text"]
+__all__ = [
+    "PLACEHOLDERS",
+    "Priority",
+    "TaskContent",
+    "TaskText",
+    "check_template",
+    "priority_of",
+    "render",
+    "text",
+    "threshold",
+]
 
 Priority = Literal["low", "normal", "high", "urgent"]
 
@@ -67,7 +78,7 @@ class TaskContent:
 
 @cache
 def text(name: str) -> TaskText:
-    """A shipped text by name: `alert_it`, `alert_en`."""
+    """A shipped text by name: `alert_it`, `hand_off_en`."""
     folder = resources.files("syncline.actions.texts")
     known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
     if name not in known:
@@ -141,10 +152,22 @@ def _duration(value: timedelta, language: str) -> str:
     return one if count == 1 else many.format(n=count)
 
 
+def threshold(model: Model, score: str, rule: str) -> Decimal:
+    """Where the priority `normal` begins for an action on `rule`: at the band of `score` that it names.
+
+    A rule about anything else (`segment:keen`, another score's band) counts from the highest band; 0 without bands.
+    """
+    named = [band.at_least for band in model.bands if rule == f"band:{score}.{band.name}"]
+    return max(named or [band.at_least for band in model.bands], default=Decimal(0))
+
+
 def priority_of(value: Decimal, at_least: Decimal) -> Priority:
     """Grows with the score: from the alert's threshold normal, from 1.5 times it high, from twice it urgent.
 
-    With the threshold of 80 that is 80 normal, 120 high, 160 urgent, as the practice guide has it.
+    With the threshold of 80 that is 80 normal, 120 high, 160 urgent, as the practice guide has it. A threshold of 0 or
+    less has no multiples: everything is normal.
     """
+    if at_least <= 0:
+        return "normal"
     steps = ((Decimal(2), "urgent"), (Decimal("1.5"), "high"), (Decimal(1), "normal"))
     return cast(Priority, next((name for factor, name in steps if value >= at_least * factor), "low"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -52,7 +53,8 @@ def conflicts(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
                 emails, key = (", ".join(person.emails), person.key) if person else ("", "")
                 data.append([name, emails, key, conflict.reason, candidates])
         data += _fields_to_decide(stored.runs(connection))
-    _print("Conflicts", ["connection", "person", "our key", "reason", "candidates"], data, as_json)
+    columns = ["connection", "person", "our key", "reason", "candidates"]
+    _print("Conflicts", columns, data, as_json, shown=show.blocks)
 
 
 def _fields_to_decide(latest: list[dict[str, Any]]) -> list[list[Any]]:
@@ -78,7 +80,7 @@ def dead_letters(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     data = [
         [d.connection, d.operation, d.object, d.key, d.reason or d.code, d.attempts, _time(d.first_us)] for d in found
     ]
-    _print("Dead letters", columns, data, as_json)
+    _print("Dead letters", columns, data, as_json, shown=show.blocks)
 
 
 @app.command()
@@ -90,7 +92,7 @@ def quarantine(config: ConfigPath = DEFAULT, limit: int = 50, as_json: AsJson = 
         ]
     columns = ["connection", "stream", "key", "reason", "received"]
     data = [[name, r.stream, r.key, r.reason, r.received_at.isoformat()] for name, r in found]
-    _print("Quarantine", columns, data, as_json)
+    _print("Quarantine", columns, data, as_json, shown=show.blocks)
 
 
 def _time(value: int | None) -> str | None:
@@ -101,8 +103,10 @@ def _short(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _print(title: str, columns: list[str], data: list[list[Any]], as_json: bool) -> None:
+def _print(
+    title: str, columns: list[str], data: list[list[Any]], as_json: bool, shown: Callable[..., None] = show.rows
+) -> None:
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in data], indent=2))  # noqa: T201  # the result
     else:
-        show.rows(Console(), f"{title}: {len(data)}", columns, data)
+        shown(Console(), f"{title}: {len(data)}", columns, data)

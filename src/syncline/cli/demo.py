@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ from syncline.host.plugins import Plugins
 from syncline.sdk import SimulatorOptions
 from syncline.sync.report import Report
 
-__all__ = ["load", "print_summary", "run", "simulate"]
+__all__ = ["following", "load", "print_summary", "run", "simulate"]
 
 _SECRETS: Final = {"api_key", "client_secret", "access_token", "refresh_token", "private_key"}
 
@@ -46,12 +48,34 @@ def run(host: Host) -> Report:
     return host.run()
 
 
-def print_summary(console: Console, result: Report) -> None:
+def print_summary(console: Console, result: Report, following: str) -> None:
     show.report(console, result)
     console.print(_summary(result))
-    console.print(
-        Text("Next: `syncline plan` (nothing is left), `syncline explain ADDRESS`, `syncline conflicts`; see README.md")
-    )
+    console.print(Text(following), soft_wrap=True)
+
+
+def following(host: Host, config: Path) -> str:
+    """What to type next, as it works in this folder."""
+    if host.another_world:
+        return (
+            f"This world has a store of its own, which only the demo looks at. To go on with it, write "
+            f"`simulation: {{people: {host.people}, seed: {host.seed}}}` into {config} and run the demo once more"
+        )
+    program, where = _program(), "" if config == Path("connectors.yaml") else f" --config {shlex.quote(str(config))}"
+    warmest = [max(host.scores(name), key=lambda known: known[1], default=None) for name in host.program.scores]
+    address = next((shlex.quote(found[0]) for found in warmest if found), "ADDRESS")
+    commands = ("plan", f"explain {address}", "conflicts")
+    plan, explain, conflicts = (f"`{program} {command}{where}`" for command in commands)
+    return f"Next: {plan} (nothing is left to write), {explain}, {conflicts}; see README.md"
+
+
+def _program() -> str:
+    """`syncline` if the shell finds this very program by that name; else its path, from the current folder if below."""
+    running, found = Path(sys.argv[0]).absolute(), shutil.which("syncline")
+    if not running.exists() or (found and Path(found).absolute() == running):
+        return "syncline"
+    here = Path.cwd()
+    return shlex.quote(str(running.relative_to(here) if running.is_relative_to(here) else running))
 
 
 def _summary(result: Report) -> Table:
@@ -69,17 +93,30 @@ def _summary(result: Report) -> Table:
     return table
 
 
-def simulate(vendors: Sequence[str], *, people: int, seed: int, folder: Path | None, faults: Path | None) -> None:
-    """Run simulators until interrupted."""
+def simulate(
+    vendors: Sequence[str],
+    *,
+    people: int,
+    seed: int,
+    clock: datetime | None,
+    folder: Path | None,
+    faults: Path | None,
+) -> None:
+    """Run simulators until interrupted. Without a `clock` theirs begins at the real present, and goes on with it."""
     factories = Plugins.load().simulators()
     for vendor in vendors:
         if vendor not in factories:
             raise ConfigError(f"nothing simulates {vendor!r}; {did_you_mean(vendor, factories)}")
     injected: dict[str, Any] = YAML(typ="safe").load(faults.read_text("utf-8")) if faults else {}
     running = []
+    began = datetime.now(UTC)
     for vendor in vendors or sorted(factories):
         options = SimulatorOptions(
-            people=people, seed=seed, folder=folder / vendor if folder else None, faults=injected.get(vendor, {})
+            people=people,
+            seed=seed,
+            clock=(clock or began).isoformat(),
+            folder=folder / vendor if folder else None,
+            faults=injected.get(vendor, {}),
         )
         simulator = factories[vendor](options)
         simulator.start()
@@ -88,9 +125,20 @@ def simulate(vendors: Sequence[str], *, people: int, seed: int, folder: Path | N
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    stop.wait()
+    while not stop.wait(1):
+        if clock is None:
+            began = _advance([simulator for _, simulator in running], began)
     for _, simulator in running:
         simulator.stop()
+
+
+def _advance(simulators: Sequence[Any], began: datetime) -> datetime:
+    """Move the clocks that can be moved by the time since `began`; returns the present."""
+    now = datetime.now(UTC)
+    for simulator in simulators:
+        if hasattr(simulator, "advance"):
+            simulator.advance(now - began)
+    return now
 
 
 def _print_connections(settings: Mapping[str, Mapping[str, Any]]) -> None:

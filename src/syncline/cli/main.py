@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -38,10 +38,13 @@ EXIT_STOPPED: Final = 3
 EXIT_PAUSED: Final = 4
 EXIT_BUSY: Final = 5
 EXIT_BUG: Final = 70
+_WORST_FIRST: Final = (EXIT_CONFIG, EXIT_PAUSED, EXIT_STOPPED, EXIT_REJECTED)
+_INTERRUPTED: Final = 130  # what shells say of a program ended by Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Marketing events in, people scored and explained, CRM fields written back safely.",
 )
@@ -113,7 +116,8 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Read the sources: raw records become events. Nothing is scored or written to a CRM."""
-    _finish(_with_host(config, lambda host: host.pull(source)), as_json)
+    only = [source] if source else Host.load(config, only=()).source_names()
+    _finish(_with_host(config, lambda host: host.pull(source), only=only), as_json)
 
 
 @app.command()
@@ -124,7 +128,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Try quarantined records again; with --all, apply a corrected `classify` table to everything still kept."""
-    _finish(_with_host(config, lambda host: host.replay(source, everything=every)), as_json)
+    _finish(_with_host(config, lambda host: host.replay(source, everything=every), only=[source]), as_json)
 
 
 @app.command()
@@ -136,7 +140,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why a person has their scores, line by line; the lines sum to the score."""
-    with Host.load(config) as host:
+    with Host.load(config, only=()) as host:
         found = host.explain(person, segment=segment, as_of=_utc(as_of))
     if as_json:
         _print_json(found.to_json())
@@ -175,6 +179,21 @@ def prepare(
 
 
 @app.command()
+def reset(
+    sink: Annotated[str, typer.Argument(help="the CRM's connection")],
+    config: ConfigPath = DEFAULT,
+    yes: Annotated[bool, typer.Option("--yes", help="do it")] = False,
+) -> None:
+    """Forget what we know of a CRM's records, because the connection now reaches another CRM. Nothing there changes."""
+    if not yes:
+        print(f"`syncline reset {sink} --yes` forgets links, mirror and acknowledged values of {sink}")  # noqa: T201
+        return
+    with Host.load(config, only=()) as host:
+        host.reset(sink)
+    print(f"{sink}: forgotten; the next run matches everybody anew")  # noqa: T201  # the result
+
+
+@app.command()
 def check(
     config: ConfigPath = DEFAULT,
     live: Annotated[
@@ -184,46 +203,61 @@ def check(
     """Check the configuration; with --live, also credentials and mappings."""
     with Host.load(config) as host:
         print(f"{config}: {len(host.config.connections)} connections, {len(host.config.syncs)} syncs: fine")  # noqa: T201
-        if not live:
-            return
-        for name, account in host.check().items():
-            details = "".join(f", {key}: {value}" for key, value in account.details.items())
-            print(f"{name}: {account.name} ({account.id}){details}")  # noqa: T201  # the result
-        parked = [f"{t.connection}: {p.object}.{p.field}: {p.reason}" for t in host.preflight() for p in t.parked]
-    for line in parked:
-        print(line)  # noqa: T201  # the result
-    if parked:
-        raise typer.Exit(EXIT_STOPPED)
+        codes = [code for name in host.config.connections for code in _check_live(host, name)] if live else []
+    if codes:
+        raise typer.Exit(min(codes, key=_WORST_FIRST.index))
+
+
+def _check_live(host: Host, name: str) -> Iterator[int]:
+    """Say what is behind one connection, and what is wrong there: an exit code for each trouble."""
+    try:
+        account = host.account(name)
+        details = "".join(f", {key}: {value}" for key, value in account.details.items())
+        print(f"{name}: {account.name} ({account.id}){details}")  # noqa: T201  # the result
+        parked = [found for target in host.preflight(name) for found in target.parked]
+    except ConnectorError as error:
+        place = "" if str(error).startswith(f"{name}:") else f"{name}: "
+        print(f"{place}{error}", file=sys.stderr)  # noqa: T201  # the log
+        yield exit_code_of(error)
+        return
+    for found in parked:
+        print(f"{name}: {found.object}.{found.field}: {show.short(found.reason)}")  # noqa: T201  # the result
+        yield EXIT_STOPPED
 
 
 @app.command(name="demo")
 def run_demo(
     config: ConfigPath = DEFAULT,
-    people: Annotated[int | None, typer.Option(help="how many people the simulated vendors know")] = None,
-    seed: Annotated[int | None, typer.Option(help="another seed, other people")] = None,
+    people: Annotated[int | None, typer.Option(min=1, help="how many people the simulated vendors know")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="another seed, other people")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The whole path on simulated vendors: pull, score, prepare the CRM, plan, write, and a table of what was done."""
-    with demo.load(config, people, seed) as host, progress.choose() as shown:
-        host.progress = shown
-        result = demo.run(host)
+    with demo.load(config, people, seed) as host:
+        with progress.choose() as shown:
+            host.progress = shown
+            result = demo.run(host)
+        following = demo.following(host, config)
     if as_json:
         _print_json(result.model_dump(mode="json"))
     else:
-        demo.print_summary(Console(), result)
+        demo.print_summary(Console(), result, following)
     raise typer.Exit(result.exit_code)
 
 
 @app.command()
 def simulate(
     vendors: Annotated[list[str] | None, typer.Argument(help="kinds of connectors; all that can be simulated")] = None,
-    people: Annotated[int, typer.Option(help="how many people they know")] = 1000,
-    seed: Annotated[int, typer.Option(help="another seed, other people")] = 1,
+    people: Annotated[int, typer.Option(min=1, help="how many people they know")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="another seed, other people")] = 1,
+    clock: Annotated[
+        datetime | None, typer.Option(help="their present (UTC), which then stands still; the real one without it")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="where they keep their state; in memory without it")] = None,
     faults: Annotated[Path | None, typer.Option(help="a YAML file of faults to inject")] = None,
 ) -> None:
     """Start simulated vendors and print the connections that reach them; until interrupted."""
-    demo.simulate(vendors or [], people=people, seed=seed, folder=folder, faults=faults)
+    demo.simulate(vendors or [], people=people, seed=seed, clock=_utc(clock), folder=folder, faults=faults)
 
 
 @app.command()
@@ -256,8 +290,8 @@ def schema(
         out.write_text(text + "\n", "utf-8")
 
 
-def _with_host(config: Path, call: Callable[[Host], Report]) -> Report:
-    with Host.load(config) as host, progress.choose() as shown:
+def _with_host(config: Path, call: Callable[[Host], Report], only: Sequence[str] | None = None) -> Report:
+    with Host.load(config, only=only) as host, progress.choose() as shown:
         host.progress = shown
         return call(host)
 
@@ -297,15 +331,24 @@ def exit_code_of(error: SynclineError) -> int:
     return EXIT_REJECTED
 
 
+def _interrupted() -> NoReturn:
+    print("interrupted; what was done so far is recorded, the next run goes on from there", file=sys.stderr)  # noqa: T201  # the log
+    sys.exit(_INTERRUPTED)
+
+
 def main() -> None:
     """The entry point: errors of ours in a sentence, anything else is our bug."""
     try:
         app()
+    except SystemExit as left:
+        if left.code != _INTERRUPTED:
+            raise
+        _interrupted()  # typer has caught the interruption, and said nothing
     except SynclineError as error:
         print(error, file=sys.stderr)  # noqa: T201  # the log
         sys.exit(exit_code_of(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        _interrupted()
     except Exception:
         logging.getLogger("syncline").exception("this is a bug of syncline; what was done so far is recorded")
         sys.exit(EXIT_BUG)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -15,14 +16,25 @@ from syncline.scoring.result import ScoreResult
 from syncline.sync.explain import Explanation
 from syncline.sync.report import RecordChange, Report, SinkReport, SourceReport
 
-__all__ = ["changes", "explanation", "report", "rows"]
+__all__ = ["blocks", "changes", "explanation", "report", "rows", "short"]
+
+_ABSENT: Final = "the CRM has no such field"
+_MANY_KNOWN: Final = re.compile(r"Known: ((?:[\w.-]+, ){5})(?:[\w.-]+, )*[\w.-]+")
+
+
+def short(text: str) -> str:
+    """`text` with the five nearest of the known names it lists; all of them are in the JSON."""
+    return _MANY_KNOWN.sub(r"Known: \1…", text)
 
 
 def report(console: Console, result: Report) -> None:
     """What came in, what it says, what went out."""
     if result.sources:
         console.print(_sources(result))
-    console.print(_people(result))
+    if result.scores or result.segments:
+        console.print(_people(result))
+    else:
+        console.print(_known(result))
     if result.sinks:
         console.print(_sinks(result))
     for name, source in result.sources.items():
@@ -57,8 +69,12 @@ def _by_connection(title: str, rows: Sequence[tuple[str, Callable[[Any], int]]],
     return table
 
 
+def _known(result: Report) -> str:
+    return f"{_count(result.people)} people, {_count(result.events)} events"
+
+
 def _people(result: Report) -> Table:
-    table = Table(title=f"{_count(result.people)} people, {_count(result.events)} events", title_justify="left")
+    table = Table(title=_known(result), title_justify="left")
     for column in ("score", "model", "people by band"):
         table.add_column(column)
     for name, score in result.scores.items():
@@ -91,12 +107,24 @@ def _sinks(result: Report) -> Table:
 def _notes(console: Console, name: str, sink: SinkReport) -> None:
     for reason, people in sorted(sink.skipped.items(), key=lambda pair: -pair[1]):
         console.print(Text(f"{name}: {people} not written: {reason}"))
-    for parked in sink.parked:
-        console.print(Text(f"{name}: mapping parked: {parked}", style="yellow"))
+    _parked(console, name, sink.parked)
     if sink.drift:
         console.print(Text(f"{name}: {sink.drift} of our fields had been changed by others", style="yellow"))
     if sink.error:
-        console.print(Text(f"{name}: {sink.error}", style="red"))
+        console.print(Text(f"{name}: {short(sink.error)}", style="red"))
+
+
+def _parked(console: Console, name: str, parked: Sequence[str]) -> None:
+    """What `prepare` may create in one line together, before the first time that is everything; the rest one by one."""
+    absent = [line for line in parked if f": {_ABSENT}" in line]
+    for line in parked:
+        if line not in absent:
+            console.print(Text(f"{name}: mapping parked: {line}", style="yellow"))
+    if absent:
+        fields = ", ".join(line.partition(": ")[0] for line in absent)
+        many = "1 field is" if len(absent) == 1 else f"{len(absent)} fields are"
+        text = f"{name}: {many} missing there: {fields}; `syncline prepare {name}` shows and creates them"
+        console.print(Text(text, style="yellow"))
 
 
 def changes(console: Console, result: Report, limit: int) -> None:
@@ -137,7 +165,7 @@ def explanation(console: Console, found: Explanation) -> None:
             )
         )
         for name, value in holding.fields.items():
-            ours = "  (ours)" if name in holding.ours else ""
+            ours = "  (last written by us)" if name in holding.ours and value == holding.ours[name] else ""
             console.print(Text(f"    {name}: {_value(value)}{ours}"))
     if found.why:
         _reason(console, found.why, 0)
@@ -179,6 +207,17 @@ def rows(console: Console, title: str, columns: list[str], data: list[list[Any]]
     for row in data:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console.print(table)
+
+
+def blocks(console: Console, title: str, columns: list[str], data: list[list[Any]]) -> None:
+    """One block an entry, a line a value: ids and addresses stay whole, to be copied, however narrow the terminal."""
+    console.print(title)
+    width = max(map(len, columns))
+    for row in data:
+        console.print()
+        for column, cell in zip(columns, row, strict=True):
+            if cell not in (None, ""):
+                console.print(Text(f"  {column:<{width}}  {cell}"), soft_wrap=True)
 
 
 def _count(number: int) -> str:

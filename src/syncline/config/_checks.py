@@ -142,6 +142,24 @@ def store_problems(document: Document) -> list[Problem]:
     return [Problem(("store",), 'a password must not stand in this file; write "${NAME}" in its place')]
 
 
+def _create_if(sync: _Entry) -> object:
+    """As it would be without the words that change nothing."""
+    given, _ = sync.document.resolve(sync.at("create_if"))
+    if not isinstance(given, Mapping):
+        return {}
+    return {key: str(value) for key, value in {"identifier": "email", **given}.items()}
+
+
+_RULES: Final[Mapping[str, Callable[[_Entry], object]]] = {
+    "object": lambda sync: (sync.text("object") or "").casefold() or None,
+    "also": lambda sync: set(sync.objects[1:]),
+    "match": lambda sync: (sync.text("match") or "").casefold() or None,
+    "when_missing": lambda sync: sync.text("when_missing") or "skip",
+    "create_if": _create_if,
+}
+"""What all syncs of one connection say alike: key → what a sync says, None where it says nothing that is valid."""
+
+
 class _Checks:
     def __init__(self, document: Document, kinds: Mapping[str, KindInfo]) -> None:
         self._document = document
@@ -164,7 +182,9 @@ class _Checks:
         yield from _twice("actions", ((action, _label(action)) for action in self._actions))
         yield from _twice("syncs", ((sync, sync.text("name")) for sync in self._syncs))
         yield from self._two_owners()
-        yield from self._two_keys()
+        yield from self._two_lists()
+        yield from self._two_minds()
+        yield from self._two_guards()
 
     # Connections
 
@@ -247,18 +267,55 @@ class _Checks:
                 for field in taken:
                     owners.setdefault(field, path)
 
-    def _two_keys(self) -> Iterator[Problem]:
-        """The same records found by two different keys."""
-        matches: dict[tuple[str | None, str], tuple[str, Path_]] = {}
+    def _two_lists(self) -> Iterator[Problem]:
+        """Two segments that would undo each other in one list for ever, and one segment of which one list would win."""
+        lists: dict[tuple[str | None, str], tuple[str, Path_]] = {}
+        segments: dict[tuple[str | None, str], tuple[str, Path_]] = {}
         for sync in self._syncs:
-            if not (match := sync.text("match")):
+            for segment in sync.keys("segments"):
+                path, kept = sync.at("segments", segment), sync.text("segments", segment)
+                if kept is None:
+                    continue
+                folded = kept.strip().casefold()
+                other, there = lists.setdefault((sync.text("to"), folded), (segment, path))
+                if other != segment:
+                    yield Problem(
+                        path,
+                        f"segments {segment!r} and {other!r} ({self._there(there)}) both keep {kept!r}, and each would "
+                        "remove whom the other adds; give each a list of its own, or make one segment of the two",
+                    )
+                first, there = segments.setdefault((sync.text("to"), segment), (folded, path))
+                if first != folded:
+                    yield Problem(path, f"{segment!r} already has another list {self._there(there)}; keep one")
+
+    def _two_minds(self) -> Iterator[Problem]:
+        """Syncs of one connection that differ about its records: they are written together, by the same rules."""
+        first: dict[str, _Entry] = {}
+        for sync in self._syncs:
+            one = first.setdefault(sync.text("to") or "", sync)
+            if not sync.text("to") or one is sync:
                 continue
-            places = [(sync.text("to"), item) for item in sync.objects]
-            others = [matches.setdefault(place, (match, sync.at("match"))) for place in places]
-            field, path = next((other for other in others if other[0].casefold() != match.casefold()), (match, ()))
-            if path:
-                message = f"the same records are matched by {field!r} {self._there(path)}; use the same field"
-                yield Problem(sync.at("match"), message)
+            for key, rule in _RULES.items():
+                said, other = rule(sync), rule(one)
+                if said != other and None not in (said, other):
+                    yield self._differs(sync, (key,), one.at(key))
+
+    def _two_guards(self) -> Iterator[Problem]:
+        """A connection has one guard; where a sync is silent, what another says holds."""
+        said: dict[tuple[str | None, str], tuple[str, Path_]] = {}
+        for sync in self._syncs:
+            for key in sync.keys("guard"):
+                limit, path = str(self._document.at(sync.at("guard", key))), sync.at("guard", key)
+                other, there = said.setdefault((sync.text("to"), key), (limit, path))
+                if other != limit:
+                    yield self._differs(sync, ("guard", key), there)
+
+    def _differs(self, sync: _Entry, keys: tuple[str, ...], there: Path_) -> Problem:
+        return Problem(
+            sync.at(*keys),
+            f"sync {sync.text('name')!r} must say the same as stands {self._there(there)}: "
+            f"both write the same records of {sync.text('to')!r}, in one go",
+        )
 
     def _there(self, path: Path_) -> str:
         """The sync that a path lies in, and its line."""

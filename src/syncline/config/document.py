@@ -91,14 +91,17 @@ class Document:
         *,
         omit: Collection[str] = (),
         as_is: Collection[str] = (),
+        given: Mapping[str, Any] | None = None,
         allow_literal_secrets: bool = False,
     ) -> M:
         """What stands at a path as `model`. ConfigError with every problem, each with its line.
 
-        `omit` and `as_is` as in `resolve`. Where the model has a secret the file must have `${NAME}`, unless literals
-        are allowed.
+        `omit` and `as_is` as in `resolve`; `given` holds where the file is silent. Where the model has a secret the
+        file must have `${NAME}`, unless literals are allowed.
         """
-        value, problems = self.check(model, path, omit=omit, as_is=as_is, allow_literal_secrets=allow_literal_secrets)
+        value, problems = self.check(
+            model, path, omit=omit, as_is=as_is, given=given, allow_literal_secrets=allow_literal_secrets
+        )
         if value is None:
             raise self.error(problems)
         return value
@@ -110,6 +113,7 @@ class Document:
         *,
         omit: Collection[str] = (),
         as_is: Collection[str] = (),
+        given: Mapping[str, Any] | None = None,
         allow_literal_secrets: bool = False,
         partial: bool = False,
     ) -> tuple[M | None, list[Problem]]:
@@ -119,6 +123,8 @@ class Document:
         """
         data, problems = self.resolve(path, omit=omit, as_is=as_is)
         problems += self._literal_secrets(model, path, allow_literal_secrets)
+        if given:
+            data = {**given, **(data or {})}
         unresolved = {problem.path for problem in problems}
         value: M | None = None
         try:

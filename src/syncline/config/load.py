@@ -108,12 +108,23 @@ def load_all(
     return Loaded(loading.document, config, found, models, segments)
 
 
-def settings(document: Document, connection: str, kind: KindInfo, *, allow_literal_secrets: bool = False) -> BaseModel:
-    """One connection's settings, validated by its plugin's model, environment variables filled in."""
+def settings(
+    document: Document,
+    connection: str,
+    kind: KindInfo,
+    *,
+    given: Mapping[str, Any] | None = None,
+    allow_literal_secrets: bool = False,
+) -> BaseModel:
+    """One connection's settings, validated by its plugin's model, environment variables filled in.
+
+    `given` holds where the file is silent: what a simulator brings.
+    """
     return document.validate(
         kind.config_model,
         ("connections", connection),
         omit=OWN_SETTINGS,
+        given=given,
         allow_literal_secrets=allow_literal_secrets,
     )
 

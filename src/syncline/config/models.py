@@ -440,6 +440,7 @@ class Guard(_Model):
     creates: Count | None = Field(default=5000, description="new records")
     clears: Count | None = Field(default=100, description="fields that held a value and would be emptied")
     tasks: Count | None = Field(default=1000, description="new tasks")
+    removes: Count | None = Field(default=100, description="memberships that would end")
 
 
 class SyncConfig(_Model):
@@ -499,7 +500,8 @@ class Simulation(_Model):
     people: Positive = Field(default=1000, description="how many people the vendors know")
     seed: Count = Field(default=1, description="another seed, other people")
     clock: AwareDatetime = Field(
-        default=datetime(2026, 6, 1, 8, tzinfo=UTC), description="the simulated present, for vendors and scores alike"
+        default=datetime(2026, 6, 1, 8, tzinfo=UTC),
+        description="the simulated present; written down, it also holds for connections that are real, and for scores",
     )
 
 

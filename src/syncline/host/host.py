@@ -6,12 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pydantic import BaseModel
+from sqlalchemy import select
+
 from syncline.config import Config, Loaded, load_all, read
+from syncline.config import settings as configured_settings
 from syncline.errors import ConfigError, did_you_mean
 from syncline.host.lease import hold
 from syncline.host.plugins import Plugins
@@ -20,11 +24,12 @@ from syncline.host.wiring import action_rules, classifiers, identity_rules, kind
 from syncline.model import Account
 from syncline.scoring.program import Program
 from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares, Sink, Source
+from syncline.store.crm import forget
 from syncline.store.database import Database
 from syncline.store.keep import Keep
 from syncline.store.profiles import find
 from syncline.store.runs import stored_scores
-from syncline.store.schema import RAW_DONE, RAW_QUARANTINED
+from syncline.store.schema import RAW_DONE, RAW_QUARANTINED, identifier
 from syncline.sync.explain import Explanation, explain
 from syncline.sync.mirror import describe
 from syncline.sync.progress import NoProgress, Progress
@@ -42,8 +47,8 @@ class Host:
     """One connectors.yaml with its plugins, store and connections. Close it, or use it as a context manager.
 
     `folder` is where relative paths of the configuration count from: that of the file. `clock` is the time used for
-    everything but leases; a simulated configuration brings its own. Another number of simulated `people`, or another
-    `seed`, is another world: it has a store of its own.
+    everything but leases; else simulated connections live in the simulated present, and real ones in the real one.
+    Another number of simulated `people`, or another `seed`, is another world: it has a store of its own.
     """
 
     def __init__(
@@ -66,16 +71,20 @@ class Host:
         self.retry = retry or retrying()
         simulated = self.config.simulation
         self._state = folder / _STATE
-        if (people or simulated.people, seed or simulated.seed) != (simulated.people, simulated.seed):
-            self._state = self._state / f"people-{people or simulated.people}-seed-{seed or simulated.seed}"
+        people = simulated.people if people is None else people
+        seed = simulated.seed if seed is None else seed
+        self.another_world = (people, seed) != (simulated.people, simulated.seed)
+        self.people, self.seed = people, seed
+        if self.another_world:
+            self._state = self._state / f"people-{people}-seed-{seed}"
             self.store_url = f"sqlite:///{(self._state / 'state.db').resolve()}"
         else:
             self.store_url = _beside(self.config.store, folder)
         self.simulation = Simulation(
             plugins,
             self._state / "simulators",
-            people=people or simulated.people,
-            seed=seed or simulated.seed,
+            people=people,
+            seed=seed,
             clock=simulated.clock.isoformat(),
         )
         self._clock = clock
@@ -123,12 +132,22 @@ class Host:
         return Database(self.store_url)
 
     def now(self) -> datetime:
-        """The time scores are for when nobody says otherwise: the simulated one if connections are simulated."""
+        """The time scores are for when nobody says otherwise.
+
+        The simulated one if every connection is simulated, or some are and the file gives `simulation` a clock.
+        """
+        simulated = [connection.simulated for connection in self.config.connections.values()]
+        told = "clock" in self.config.simulation.model_fields_set
+        return self._time(any(simulated) if told else bool(simulated) and all(simulated))
+
+    def _time(self, simulated: bool) -> datetime:
         if self._clock is not None:
             return self._clock()
-        if any(connection.simulated for connection in self.config.connections.values()):
-            return self.config.simulation.clock
-        return datetime.now(UTC)
+        return self.config.simulation.clock if simulated else datetime.now(UTC)
+
+    def _clock_of(self, name: str) -> Callable[[], datetime]:
+        """A simulated vendor and its connector live in the same time, whatever the others live in."""
+        return partial(self._time, simulated=True) if self.config.connections[name].simulated else self.now
 
     @cached_property
     def program(self) -> Program:
@@ -144,32 +163,40 @@ class Host:
         configured = self.config.connections[name]
         kind: type[Any] = self.plugins.connector(configured.plugin)
         settings = self._settings(name)
-        context = Context(name, Http(name), self.now, Keep(self.database, name), self.folder)
+        context = Context(name, Http(name), self._clock_of(name), Keep(self.database, name), self.folder)
         connector: Source[Any] | Sink[Any] = kind(settings, context)
         return connector
 
     def _settings(self, name: str) -> ConnectorConfig:
         configured = self.config.connections[name]
-        if not configured.simulated:
-            settings = self.loaded.settings[name]
-            if not isinstance(settings, ConnectorConfig):
-                raise TypeError(f"{name}: settings of {configured.plugin} are no ConnectorConfig")
-            return settings
-        simulated = self.simulation.start(name, configured.plugin)
-        model: type[ConnectorConfig] = self.plugins.connector(configured.plugin).config_model
-        return model.model_validate({**simulated, **configured.settings})
+        settings = self._simulated(name) if configured.simulated else self.loaded.settings[name]
+        if not isinstance(settings, ConnectorConfig):
+            raise TypeError(f"{name}: settings of {configured.plugin} are no ConnectorConfig")
+        return settings
+
+    def _simulated(self, name: str) -> BaseModel:
+        """What the file says, and what the simulator brings where it is silent. Loading has looked at its secrets."""
+        plugin = self.config.connections[name].plugin
+        given = self.simulation.start(name, plugin)
+        return configured_settings(
+            self.loaded.document, name, kinds(self.plugins)[plugin], given=given, allow_literal_secrets=True
+        )
+
+    def source_names(self) -> list[str]:
+        """The connections that are read. Nothing is connected for this."""
+        return [
+            name
+            for name, configured in self.config.connections.items()
+            if issubclass(self.plugins.connector(configured.plugin), Source)
+        ]
 
     def sources(self, only: str | None = None) -> dict[str, Source[Any]]:
         """The connections that are read: every source, or the one named."""
-        if only is not None and only not in self.config.connections:
-            raise ConfigError(f"there is no connection {only!r}; there are: {', '.join(self.config.connections)}")
-        names = [only] if only else list(self.config.connections)
-        return {
-            name: connector
-            for name in names
-            if issubclass(self.plugins.connector(self.config.connections[name].plugin), Source)
-            and isinstance(connector := self.connector(name), Source)
-        }
+        known = self.source_names()
+        if only is not None and only not in known:
+            raise ConfigError(f"there is no source {only!r}; {did_you_mean(only, known)}")
+        names = known if only is None else [only]
+        return {name: connector for name in names if isinstance(connector := self.connector(name), Source)}
 
     def sinks(self) -> dict[str, Sink[Any]]:
         """The connections that syncs write to."""
@@ -180,7 +207,9 @@ class Host:
         names = [configured.name for configured in self.config.syncs]
         if sync is not None and sync not in names:
             raise ConfigError(f"there is no sync {sync!r}; {did_you_mean(sync, names)}")
-        return targets(self.config, {name: sink.limits for name, sink in self.sinks().items()}, sync)
+        limits = {name: sink.limits for name, sink in self.sinks().items()}
+        bands = {name: [band.name for band in model.bands] for name, model in self.loaded.models.items()}
+        return targets(self.config, limits, sync, bands=bands)
 
     def setup(self, sync: str | None = None) -> Setup:
         return Setup(
@@ -198,22 +227,34 @@ class Host:
             raw_retention=self.config.raw_retention,
         )
 
+    def _reading(self, source: str | None) -> Setup:
+        """What reading takes: no CRM is connected, so that its credentials need not be there."""
+        return Setup(
+            database=self.database,
+            program=self.program,
+            clock=self.now,
+            sources=self.sources(source),
+            classifiers=classifiers(self.config),
+            identity=identity_rules(self.config),
+            retry=self.retry,
+            progress=self.progress,
+            raw_retention=self.config.raw_retention,
+        )
+
     # The commands
 
     def pull(self, source: str | None = None) -> Report:
         """Only read: raw records become events."""
-        if source is not None and source not in (known := self.sources()):
-            raise ConfigError(f"there is no source {source!r}; {did_you_mean(source, known)}")
+        setup = self._reading(source)
         with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(self.setup(), self.now(), beat=renew).pull(source)
+            return Runner(setup, self.now(), beat=renew).pull(source)
 
     def replay(self, source: str, *, everything: bool = False) -> Report:
         """Quarantined records again, or every raw record still kept: after a plugin or a table was mended."""
-        if source not in self.sources():
-            raise ConfigError(f"{source!r} is no source; there are: {', '.join(self.sources()) or 'none'}")
+        setup = self._reading(source)
         statuses = (RAW_DONE, RAW_QUARANTINED) if everything else (RAW_QUARANTINED,)
         with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(self.setup(), self.now(), beat=renew).replay(source, statuses)
+            return Runner(setup, self.now(), beat=renew).replay(source, statuses)
 
     def plan(self, *, sync: str | None = None, person: str | None = None, as_of: datetime | None = None) -> Report:
         """What `run` would write now, record by record; nothing is written to a CRM."""
@@ -242,26 +283,41 @@ class Host:
     def explain(self, person: str, *, segment: str | None = None, as_of: datetime | None = None) -> Explanation:
         """Score by score, line by line, why a person has it; and why they are in a segment, or not."""
         if segment is not None and segment not in self.program.segments:
-            raise ConfigError(
-                f"there is no segment {segment!r}; there are: {', '.join(self.program.segments) or 'none'}"
-            )
+            raise ConfigError(f"there is no segment {segment!r}; {did_you_mean(segment, self.program.segments)}")
         return explain(self.database, self.program, self.person(person), as_of or self.now(), segment)
 
     def scores(self, name: str, namespace: str = "email") -> Iterator[tuple[str, Decimal, str | None]]:
         """(identifier, value, band) of everyone known in `namespace`, as the last run stored them."""
         if name not in self.program.scores:
-            raise ConfigError(f"there is no score {name!r}; there are: {', '.join(self.program.scores) or 'none'}")
+            raise ConfigError(f"there is no score {name!r}; {did_you_mean(name, self.program.scores)}")
         with self.database.read() as connection:
+            known = set(connection.scalars(select(identifier.c.namespace).distinct()))
+            if known and namespace not in known:
+                raise ConfigError(f"nobody is known by {namespace!r}; {did_you_mean(namespace, known)}")
             yield from stored_scores(connection, name, namespace)
+
+    def reset(self, name: str) -> None:
+        """Forget all we know of a CRM's records; people, events and scores stay. The next run matches anew."""
+        if name not in {sync.to for sync in self.config.syncs}:
+            raise ConfigError(f"no sync writes to {name!r}; {did_you_mean(name, {s.to for s in self.config.syncs})}")
+        with hold(self.database, "run", _wall_clock), self.database.write() as connection:
+            forget(connection, name)
 
     def check(self) -> dict[str, Account]:
         """Log in everywhere; the account behind each connection."""
-        return {name: self.connector(name).check() for name in self.config.connections}
+        return {name: self.account(name) for name in self.config.connections}
 
-    def preflight(self) -> list[Target]:
-        """Every mapping held against the CRM as it is now."""
+    def account(self, name: str) -> Account:
+        """Log in with one connection; the account behind it."""
+        if name not in self.config.connections:
+            raise ConfigError(f"there is no connection {name!r}; {did_you_mean(name, self.config.connections)}")
+        return self.connector(name).check()
+
+    def preflight(self, only: str | None = None) -> list[Target]:
+        """Every mapping, or those to one CRM, held against the CRM as it is now."""
         sinks = self.sinks()
-        return [describe(target, sinks[target.connection], self.retry) for target in self.targets()]
+        targets = [target for target in self.targets() if only in (None, target.connection)]
+        return [describe(target, sinks[target.connection], self.retry) for target in targets]
 
     def missing(self, name: str) -> Sequence[str]:
         """What `prepare` would create in this CRM."""
@@ -276,7 +332,7 @@ class Host:
     def _preparation(self, name: str) -> tuple[Prepares, list[Any], list[str]]:
         sinks = self.sinks()
         if name not in sinks:
-            raise ConfigError(f"no sync writes to {name!r}; there are: {', '.join(sinks) or 'none'}")
+            raise ConfigError(f"no sync writes to {name!r}; {did_you_mean(name, sinks)}")
         sink = sinks[name]
         if not isinstance(sink, Prepares):
             raise ConfigError(f"{name}: this connector cannot prepare its CRM; create the fields there by hand")

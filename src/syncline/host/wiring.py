@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from syncline.actions.tasks import TaskText, check_template, text
 from syncline.config import ActionConfig, Config, FieldMapping, KindInfo, Rooms, SyncConfig
-from syncline.errors import ConfigError
+from syncline.config import Guard as GuardConfig
 from syncline.events.classify import Classifier, ClassifyRules
 from syncline.host.plugins import Plugins
 from syncline.model import Limits
@@ -69,27 +69,42 @@ def identity_rules(config: Config) -> IdentityRules:
     return IdentityRules(blocked=config.identity.blocked, max_emails=config.identity.max_emails)
 
 
-def targets(config: Config, limits: Mapping[str, Limits], only: str | None = None) -> list[Target]:
-    """One target a CRM connection: all syncs to it (or the one named `only`) together."""
-    found: dict[str, Target] = {}
+def targets(
+    config: Config, limits: Mapping[str, Limits], only: str | None = None, *, bands: Mapping[str, Sequence[str]]
+) -> list[Target]:
+    """One target a CRM connection: all its syncs together. `bands` are the names of each score's bands.
+
+    With `only`, just the connection of that sync. The mappings of others to it are still read, not written: the mirror
+    always holds the same fields, whatever is run.
+    """
+    by_connection: dict[str, list[SyncConfig]] = {}
     for sync in config.syncs:
-        if only in (None, sync.name):
-            found[sync.to] = _join(found.get(sync.to), _target(sync, limits[sync.to]))
-    return list(found.values())
+        by_connection.setdefault(sync.to, []).append(sync)
+    return [
+        _target(syncs, limits[name], only, bands)
+        for name, syncs in by_connection.items()
+        if only is None or only in {sync.name for sync in syncs}
+    ]
 
 
-def _target(sync: SyncConfig, limits: Limits) -> Target:
+def _target(
+    syncs: Sequence[SyncConfig], limits: Limits, only: str | None, bands: Mapping[str, Sequence[str]]
+) -> Target:
+    first = syncs[0]  # the configuration sees to it that all of them say the same of records and creation
+    run = [sync for sync in syncs if only in (None, sync.name)]
     return Target(
-        connection=sync.to,
-        objects=sync.objects,
-        match=sync.match,
-        create=sync.when_missing == "create",
-        fields=tuple(_field(name, mapping) for name, mapping in sync.fields.items()),
+        connection=first.to,
+        objects=first.objects,
+        match=first.match,
+        create=first.when_missing == "create",
+        fields=tuple(
+            _field(name, mapping, bands, written=sync in run) for sync in syncs for name, mapping in sync.fields.items()
+        ),
         limits=limits,
-        create_if=_worth(sync),
-        create_with=sync.create_if.identifier if sync.create_if else "email",
-        segments=dict(sync.segments),
-        guard=Guard(creates=sync.guard.creates, clears=sync.guard.clears, tasks=sync.guard.tasks),
+        create_if=_worth(first),
+        create_with=first.create_if.identifier if first.create_if else "email",
+        segments={segment: name for sync in run for segment, name in sync.segments.items()},
+        guard=_guard(syncs),
     )
 
 
@@ -100,29 +115,13 @@ def _worth(sync: SyncConfig) -> tuple[str, Decimal] | None:
     return condition.score, condition.at_least
 
 
-def _join(one: Target | None, other: Target) -> Target:
-    if one is None:
-        return other
-    if (one.objects, one.match) != (other.objects, other.match):
-        raise ConfigError(
-            f"two syncs write to {one.connection}, one to {', '.join(one.objects)} and one to "
-            f"{', '.join(other.objects)}: a person is one record there, so give both the same object, also and match"
-        )
-    return Target(
-        connection=one.connection,
-        objects=one.objects,
-        match=one.match,
-        create=one.create or other.create,
-        fields=(*one.fields, *other.fields),
-        limits=one.limits,
-        create_if=one.create_if or other.create_if,
-        create_with=one.create_with,
-        segments={**one.segments, **other.segments},
-        guard=one.guard,
-    )
+def _guard(syncs: Sequence[SyncConfig]) -> Guard:
+    """What any of the syncs says, the default where all are silent."""
+    said = {name: getattr(sync.guard, name) for sync in syncs for name in sync.guard.model_fields_set}
+    return Guard(**{**dict(GuardConfig()), **said})
 
 
-def _field(name: str, mapping: FieldMapping) -> FieldMap:
+def _field(name: str, mapping: FieldMapping, bands: Mapping[str, Sequence[str]], *, written: bool) -> FieldMap:
     when = mapping.write_when
     return FieldMap(
         name=name,
@@ -132,7 +131,15 @@ def _field(name: str, mapping: FieldMapping) -> FieldMap:
         default=mapping.default,
         moves=when.moves if when else None,
         or_band=bool(when and when.or_ == "band"),
+        values=_values(mapping, bands),
+        written=written,
     )
+
+
+def _values(mapping: FieldMapping, bands: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    origin = mapping.origin
+    known = bands[origin.name] if origin is not None and origin.part == "band" else ()
+    return (*known, mapping.default) if isinstance(mapping.default, str) else tuple(known)
 
 
 def action_rules(config: Config) -> list[ActionRule]:

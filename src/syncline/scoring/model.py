@@ -30,6 +30,10 @@ ROUNDING: Final = "rounding"
 
 _LINE_KEYS: Final = ("name", "add", "multiply", "if", "cap", "floor", "group", "says")
 _BAND_KEYS: Final = ("name", "at_least", "rearm_below", "tell", "actions", "description")
+_TELL_KEYS: Final = ("whom", "when")
+_TELL_WHEN: Final = ("immediately", "daily", "weekly")
+_TASK_KEYS: Final = ("text", "due", "priority")
+_PRIORITIES: Final = ("low", "normal", "high", "urgent", "from_score")
 _MODEL_KEYS: Final = (
     *("model", "version", "description", "timezone", "base", "min", "max"),
     *("signals", "score", "groups", "decay", "bands"),
@@ -81,7 +85,7 @@ class Decay:
 class Band:
     """A named range of a score, from `at_least` on; entering counts again once the value was under `rearm_below`.
 
-    `tell` and `actions` are what follows from entering it, as data.
+    `tell` and `actions` are what the model recommends when somebody enters it; `actions:` of connectors.yaml does it.
     """
 
     name: str
@@ -355,8 +359,8 @@ def _band(reading: Reading, data: Mapping[str, Any], path: Path) -> Band | None:
         )
     if not name or at_least is None:
         return None
-    tell = reading.mapping(data.get("tell", {}), (*path, "tell"), "tell")
-    return Band(name, at_least, at_least if rearm is None else rearm, tell, _actions(reading, data, path))
+    tell, actions = _tell(reading, data, path), _actions(reading, data, path)
+    return Band(name, at_least, at_least if rearm is None else rearm, tell, actions)
 
 
 def _hundredths(reading: Reading, data: Mapping[str, Any], key: str, path: Path) -> Decimal | None:
@@ -364,5 +368,34 @@ def _hundredths(reading: Reading, data: Mapping[str, Any], key: str, path: Path)
     return None if value is None else numbers.decimal(numbers.hundredths(value), 2)
 
 
+def _tell(reading: Reading, data: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    place = (*path, "tell")
+    tell = reading.mapping(data.get("tell", {}), place, "tell")
+    reading.known_keys(tell, place, _TELL_KEYS)
+    reading.text(tell, "whom", place)
+    if "when" in tell:
+        reading.name(tell["when"], (*place, "when"), _TELL_WHEN, "time to tell")
+    return tell
+
+
 def _actions(reading: Reading, data: Mapping[str, Any], path: Path) -> tuple[Any, ...]:
-    return tuple(item for _, item in reading.items(data.get("actions", ()), (*path, "actions"), "actions"))
+    found = []
+    for place, item in reading.items(data.get("actions", ()), (*path, "actions"), "actions"):
+        action = reading.mapping(item, place, "an action")
+        reading.known_keys(action, place, ("task", "list"))
+        if len(action) != 1:
+            reading.wrong(place, "an action is one thing, such as {task: {text: alert_en}} or {list: newsletter}")
+        reading.text(action, "list", place)
+        if "task" in action:
+            _task(reading, action["task"], (*place, "task"))
+        found.append(action)
+    return tuple(found)
+
+
+def _task(reading: Reading, value: object, path: Path) -> None:
+    task = reading.mapping(value, path, "a task")
+    reading.known_keys(task, path, _TASK_KEYS)
+    reading.text(task, "text", path)
+    reading.duration(task, "due", path, zero=True)
+    if "priority" in task:
+        reading.name(task["priority"], (*path, "priority"), _PRIORITIES, "priority")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
 from syncline.model import RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
 from syncline.store import schema
@@ -21,7 +21,7 @@ __all__ = [
     "acknowledge",
     "acknowledged",
     "conflicts",
-    "forget_links",
+    "forget",
     "known_refs",
     "links",
     "members",
@@ -30,6 +30,7 @@ __all__ = [
     "mirror_by_key",
     "note_deleted",
     "note_written",
+    "own_members",
     "owners",
     "put_conflicts",
     "put_links",
@@ -70,8 +71,17 @@ def put_mirror(
 ) -> None:
     """Store what was read. `match_fields`: object → the field that carries our key."""
     for batch in batches({record.ref: record for record in records}.values()):
-        upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
+        known = mirror(connection, name, [record.ref for record in batch if record.changed_by == "us"])
+        told = [_without_echo(record, known.get(record.ref)) for record in batch]
+        upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in told])
         _replace_emails(connection, name, batch)
+
+
+def _without_echo(record: RemoteRecord, known: MirrorRecord | None) -> RemoteRecord:
+    """Our own write coming back is no change: the record keeps the time when somebody else changed it last."""
+    if known is None or record.changed_by != "us" or record.fields != known.record.fields:
+        return record
+    return replace(record, changed_at=known.record.changed_at)
 
 
 def _mirror_row(name: str, record: RemoteRecord, match_fields: Mapping[str, str]) -> dict[str, object]:
@@ -232,12 +242,6 @@ def put_links(connection: Connection, name: str, new: Sequence[Link], at_us: int
     upsert(connection, schema.link, rows)
 
 
-def forget_links(connection: Connection, name: str, people: Collection[int]) -> None:
-    table = schema.link
-    for batch in batches(people):
-        connection.execute(delete(table).where(table.c.connection == name, table.c.person_id.in_(batch)))
-
-
 def acknowledged(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, dict[str, Value]]:
     """What each record last accepted from us."""
     table = schema.acknowledged
@@ -286,12 +290,32 @@ def members(connection: Connection, name: str, segment: str, people: Collection[
     return found
 
 
-def put_members(connection: Connection, name: str, segment: str, added: Mapping[int, RemoteRef]) -> None:
+def own_members(connection: Connection, name: str, segment: str, people: Collection[int]) -> set[int]:
+    """Those of `people` whose membership we made, so that it is ours to end."""
+    table = schema.member
+    found: set[int] = set()
+    for batch in batches(people):
+        mine = and_(table.c.connection == name, table.c.segment == segment, table.c.ours)
+        found |= set(connection.scalars(select(table.c.person_id).where(mine, table.c.person_id.in_(batch))))
+    return found
+
+
+def put_members(
+    connection: Connection, name: str, segment: str, added: Mapping[int, RemoteRef], *, ours: bool = True
+) -> None:
+    """These are in. Not `ours`: they were in already; one that we made before stays ours."""
     rows = [
-        {"connection": name, "segment": segment, "person_id": person, "object": ref.object, "remote_id": ref.id}
+        {
+            "connection": name,
+            "segment": segment,
+            "person_id": person,
+            "object": ref.object,
+            "remote_id": ref.id,
+            "ours": ours,
+        }
         for person, ref in added.items()
     ]
-    upsert(connection, schema.member, rows)
+    upsert(connection, schema.member, rows, keep=() if ours else ("ours",))
 
 
 def remove_members(connection: Connection, name: str, segment: str, people: Collection[int]) -> None:
@@ -321,6 +345,26 @@ def put_conflicts(
         for conflict in found
     ]
     upsert(connection, table, rows, keep=("at_us",))
+
+
+def forget(connection: Connection, name: str) -> None:
+    """Everything known of a CRM's records: mirror, links, acknowledged values, memberships, conflicts, positions."""
+    for table in (
+        schema.remote,
+        schema.remote_email,
+        schema.link,
+        schema.acknowledged,
+        schema.member,
+        schema.conflict,
+        schema.dead_letter,
+    ):
+        connection.execute(delete(table).where(table.c.connection == name))
+    positions = schema.cursor
+    connection.execute(
+        delete(positions).where(positions.c.connection == name, positions.c.stream.startswith("mirror:"))
+    )
+    kept = schema.keep
+    connection.execute(delete(kept).where(kept.c.connection == name, kept.c.name == "account"))
 
 
 def conflicts(connection: Connection, name: str) -> list[Conflict]:

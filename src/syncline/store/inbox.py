@@ -1,4 +1,4 @@
-"""The raw inbox: every record as it came, the cursor after it, and what became of it."""
+"""The raw inbox: every record as it came, and what became of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, literal, null, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from syncline.model import RawRecord, from_microseconds
 from syncline.store.bulk import Lookup, Many
-from syncline.store.schema import RAW_DONE, RAW_NEW, RAW_QUARANTINED, cursor, raw
+from syncline.store.schema import RAW_DONE, RAW_NEW, RAW_QUARANTINED, raw
 
 __all__ = [
     "InboxRow",
@@ -22,13 +21,10 @@ __all__ = [
     "Quarantined",
     "fetch",
     "finish",
-    "forget_cursor",
     "keep",
-    "load_cursor",
     "pack",
     "purge",
     "quarantined",
-    "save_cursor",
     "waiting",
 ]
 
@@ -173,26 +169,6 @@ def purge(connection: Connection, before_us: int) -> int:
     """
     result = connection.execute(delete(raw).where(raw.c.status == RAW_DONE, raw.c.received_us < before_us))
     return result.rowcount
-
-
-def load_cursor(connection: Connection, connection_name: str, stream: str) -> str | None:
-    """Where the next read of the stream begins; None: at the start."""
-    wanted = (cursor.c.connection == connection_name, cursor.c.stream == stream)
-    return connection.execute(select(cursor.c.cursor).where(*wanted)).scalar_one_or_none()
-
-
-def save_cursor(connection: Connection, connection_name: str, stream: str, value: str, at_us: int) -> None:
-    """Remember the cursor; belongs into the transaction of the records before it."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    row = {"connection": connection_name, "stream": stream, "cursor": value, "updated_us": at_us}
-    statement = dialect.insert(cursor).values(row)
-    changes = {"cursor": statement.excluded.cursor, "updated_us": statement.excluded.updated_us}
-    connection.execute(statement.on_conflict_do_update(index_elements=["connection", "stream"], set_=changes))
-
-
-def forget_cursor(connection: Connection, connection_name: str, stream: str) -> None:
-    """Let the next read begin at the start."""
-    connection.execute(delete(cursor).where(cursor.c.connection == connection_name, cursor.c.stream == stream))
 
 
 def _open(status: int) -> list[ColumnElement[bool]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, or_, select, update
 
 from syncline.store import schema
 from syncline.store.batches import batches
 
-__all__ = ["Profile", "find", "profiles"]
+__all__ = ["Profile", "find", "known_keys", "profiles", "put_keys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,21 @@ def _keys(connection: Connection, people: Collection[int]) -> dict[int, list[str
     for person, key in rows:
         found.setdefault(person, []).append(key)
     return found
+
+
+def known_keys(connection: Connection, keys: Collection[str]) -> set[str]:
+    """Those of `keys` that somebody has."""
+    table = schema.person
+    found: set[str] = set()
+    for batch in batches(keys):
+        found |= set(connection.scalars(select(table.c.key).where(table.c.key.in_(batch))))
+    return found
+
+
+def put_keys(connection: Connection, keys: Mapping[int, str]) -> None:
+    """Give people another key."""
+    for person, key in keys.items():
+        connection.execute(update(schema.person).where(schema.person.c.id == person).values(key=key))
 
 
 def find(connection: Connection, word: str) -> int | None:

@@ -22,33 +22,37 @@ __all__ = [
     "OutboxRow",
     "abandon",
     "actions_waiting",
-    "attempts",
     "close_settled",
     "dead_letters",
     "enqueue",
     "finish_run",
     "give_up_waiting",
+    "groups",
+    "hold",
+    "lost_adds",
     "mark_sent",
+    "purge",
     "put_actions",
+    "put_back",
     "put_fresh",
     "put_scores",
     "put_standings",
     "record_outcomes",
     "runs",
-    "scores",
     "standings",
     "start_run",
     "stored_scores",
     "take",
     "unanswered",
+    "written",
 ]
 
 PENDING: Final = "pending"
 ABANDONED: Final = "abandoned"
 SENT: Final = "sent"
 """Under way: a row that stays so was written, or was not; the answer never came."""
-
-_RUNS_LOOKED_BACK: Final = 50
+WAITING: Final = "waiting"
+"""A task or a membership whose person is not in the CRM yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +126,6 @@ def runs(connection: Connection, limit: int = 20) -> list[dict[str, Any]]:
 
 
 # What we think
-
-
-def scores(connection: Connection, people: Collection[int]) -> dict[tuple[int, str], tuple[Decimal, str | None]]:
-    """(person, score name) → the stored value and band."""
-    table = schema.score
-    found: dict[tuple[int, str], tuple[Decimal, str | None]] = {}
-    for batch in batches(people):
-        rows = connection.execute(
-            select(table.c.person_id, table.c.name, table.c.value_hundredths, table.c.band).where(
-                table.c.person_id.in_(batch)
-            )
-        )
-        found |= {(person, name): (Decimal(value).scaleb(-2), band) for person, name, value, band in rows}
-    return found
 
 
 def put_scores(connection: Connection, results: Sequence[tuple[int, ScoreResult]], as_of_us: int) -> None:
@@ -289,13 +279,13 @@ def enqueue(connection: Connection, run_id: str, name: str, rows: Sequence[Outbo
 
 
 def groups(connection: Connection, run_id: str, name: str, operation: str) -> list[tuple[str, str, int]]:
-    """The pending (object, match, number of rows) of one operation, in a stable order."""
+    """The pending (object, match, number of rows) of one operation, that with the highest rank first."""
     table = schema.outbox
     rows = connection.execute(
         select(table.c.object, table.c.match, func.count())
         .where(_pending(run_id, name), table.c.operation == operation)
         .group_by(table.c.object, table.c.match)
-        .order_by(table.c.object, table.c.match)
+        .order_by(func.max(table.c.rank).desc(), table.c.object, table.c.match)
     )
     return [(object_name, match, count) for object_name, match, count in rows]
 
@@ -356,25 +346,74 @@ def abandon(connection: Connection, run_id: str | None = None) -> int:
 
 
 def give_up_waiting(connection: Connection, name: str, run_id: str) -> None:
-    """The answers that did not come are no longer awaited."""
+    """The answers that did not come are no longer awaited; a membership's comes with the next try (`lost_adds`)."""
     table = schema.outbox
     mine = and_(table.c.run_id == run_id, table.c.connection == name, table.c.status == SENT)
-    connection.execute(update(table).where(mine).values(status=ABANDONED))
+    connection.execute(update(table).where(mine, table.c.operation != "add").values(status=ABANDONED))
 
 
 def mark_sent(connection: Connection, rows: Sequence[OutboxRow]) -> None:
     """These rows are about to be sent."""
+    _mark(connection, rows, status=SENT)
+
+
+def put_back(connection: Connection, rows: Sequence[OutboxRow]) -> None:
+    """These rows were refused before anything of them was carried out."""
+    _mark(connection, rows, status=PENDING)
+
+
+def hold(connection: Connection, rows: Sequence[OutboxRow], reason: str) -> None:
+    """These rows have to wait; the next plan says anew whether they are still wanted."""
+    _mark(connection, rows, status=WAITING, reason=reason)
+
+
+def _mark(connection: Connection, rows: Sequence[OutboxRow], **values: str) -> None:
     table = schema.outbox
     for batch in batches(row.id for row in rows):
-        connection.execute(update(table).where(table.c.id.in_(batch)).values(status=SENT))
+        connection.execute(update(table).where(table.c.id.in_(batch)).values(**values))
+
+
+def lost_adds(connection: Connection, name: str, rows: Sequence[OutboxRow]) -> set[int]:
+    """People of these `add` rows of one segment whom an earlier run may have added: it never heard the answer.
+
+    Their answer is in now, so from here on nobody waits for the earlier one.
+    """
+    table = schema.outbox
+    found: set[int] = set()
+    for batch in batches(rows):
+        lost = and_(
+            table.c.connection == name,
+            table.c.status == SENT,
+            table.c.operation == "add",
+            table.c.object == batch[0].object,
+            table.c.person_id.in_([row.person_id for row in batch]),
+            table.c.id.not_in([row.id for row in batch]),
+        )
+        found |= set(connection.scalars(select(table.c.person_id).where(lost)))
+        connection.execute(update(table).where(lost).values(status=ABANDONED))
+    return found
+
+
+def purge(connection: Connection, name: str, before_us: int) -> int:
+    """Delete the outbox of runs that finished before `before_us`, and the runs that have none left; how many rows.
+
+    What is pending or unanswered stays, and so does everything of the latest run.
+    """
+    table, run = schema.outbox, schema.run
+    latest = select(run.c.id).order_by(run.c.started_us.desc(), run.c.id.desc()).limit(1).scalar_subquery()
+    old = and_(run.c.finished_us < before_us, run.c.id != latest)
+    settled = and_(table.c.connection == name, table.c.status.not_in((PENDING, SENT)))
+    found = delete(table).where(settled, table.c.run_id.in_(select(run.c.id).where(old)))
+    deleted = connection.execute(found).rowcount
+    connection.execute(delete(run).where(old, run.c.id.not_in(select(table.c.run_id))))
+    return deleted
 
 
 def unanswered(connection: Connection, name: str) -> dict[str, list[OutboxRow]]:
-    """Run → the rows it sent without hearing what became of them."""
-    table, run = schema.outbox, schema.run
-    latest = connection.scalars(select(run.c.id).order_by(run.c.started_us.desc()).limit(_RUNS_LOOKED_BACK)).all()
+    """Run → the rows it sent without hearing what became of them, however long ago."""
+    table = schema.outbox
     found: dict[str, list[OutboxRow]] = {}
-    where = and_(table.c.run_id.in_(latest), table.c.status == SENT, table.c.connection == name)
+    where = and_(table.c.status == SENT, table.c.connection == name)
     for row in connection.execute(select(table).where(where).order_by(table.c.id)):
         found.setdefault(row.run_id, []).append(_outbox_row(row))
     return found
@@ -430,21 +469,31 @@ def _close_dead_letters(connection: Connection, name: str, rows: Sequence[Outbox
         )
 
 
-def close_settled(connection: Connection, name: str, people: Collection[int], rows: Iterable[OutboxRow]) -> None:
-    """Close the dead letters of `people` whose write is no longer wanted: `rows` are all that is."""
+def close_settled(
+    connection: Connection,
+    name: str,
+    people: Collection[int],
+    rows: Iterable[OutboxRow],
+    planned: Collection[tuple[str, str]] | None = None,
+) -> None:
+    """Close the dead letters of `people` whose write is no longer wanted.
+
+    `rows` are all that is, of the (operation, object) that were planned for; None: of everything.
+    """
     table = schema.dead_letter
     wanted = {(row.operation, row.object, row.key) for row in rows}
     for batch in batches(people):
         mine = and_(table.c.connection == name, table.c.person_id.in_(batch))
         for letter in connection.execute(select(table.c.operation, table.c.object, table.c.key).where(mine)).all():
-            if tuple(letter) not in wanted:
+            covered = planned is None or (letter.operation, letter.object) in planned
+            if covered and tuple(letter) not in wanted:
                 same = and_(*(table.c[column] == value for column, value in letter._mapping.items()))
                 connection.execute(delete(table).where(mine, same))
 
 
 def _bury(connection: Connection, run_id: str, name: str, row: OutboxRow, outcome: Outcome, at_us: int) -> None:
     table = schema.dead_letter
-    before = attempts(connection, name, row.operation, row.object, row.key)
+    before = _attempts(connection, name, row.operation, row.object, row.key)
     letter = {
         "connection": name,
         "operation": row.operation,
@@ -462,7 +511,7 @@ def _bury(connection: Connection, run_id: str, name: str, row: OutboxRow, outcom
     upsert(connection, table, [letter], keep=("first_us",))
 
 
-def attempts(connection: Connection, name: str, operation: str, object_name: str, key: str) -> int:
+def _attempts(connection: Connection, name: str, operation: str, object_name: str, key: str) -> int:
     table = schema.dead_letter
     found = connection.execute(
         select(table.c.attempts).where(

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    or_,
 )
 
 __all__ = [
@@ -108,6 +109,8 @@ person = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("merged_into", BigInteger),  # the survivor; its own identifiers, events and attributes have moved there
 )
+_merged = person.c.merged_into.is_not(None)
+Index("person_merged", person.c.merged_into, sqlite_where=_merged, postgresql_where=_merged)
 
 identifier = Table(
     "identifier",
@@ -210,6 +213,7 @@ action = Table(
     Column("created_us", BigInteger, nullable=False),
 )
 Index("action_waiting", action.c.connection, action.c.status)
+Index("action_person", action.c.person_id)
 
 # What the CRMs hold
 
@@ -270,7 +274,9 @@ member = Table(  # segment membership the CRM has acknowledged
     Column("person_id", BigInteger, primary_key=True),
     Column("object", Text, nullable=False),
     Column("remote_id", Text, nullable=False),
+    Column("ours", Boolean, nullable=False),  # we made it; False: it was there before, and it is not ours to end
 )
+Index("member_person", member.c.person_id)
 
 conflict = Table(  # several candidates: a person decides
     "conflict",
@@ -309,13 +315,15 @@ outbox = Table(
     Column("rank", BigInteger, nullable=False),  # the higher, the sooner: hot people first
     Column("payload", Text, nullable=False),
     Column("before", Text),
-    Column("status", Text, nullable=False),  # pending, abandoned, or what Status says
+    Column("status", Text, nullable=False),  # pending, sent, abandoned, or what Status says
     Column("code", Text),
     Column("reason", Text),
     Column("remote_id", Text),
     Column("done_us", BigInteger),
 )
 Index("outbox_run", outbox.c.run_id, outbox.c.status)
+_open = or_(outbox.c.status == "pending", outbox.c.status == "sent")  # few rows of many; SQLite sees through OR, not IN
+Index("outbox_open", outbox.c.status, outbox.c.connection, sqlite_where=_open, postgresql_where=_open)
 
 dead_letter = Table(
     "dead_letter",
@@ -333,6 +341,7 @@ dead_letter = Table(
     Column("last_us", BigInteger, nullable=False),
     Column("run_id", Text, nullable=False),
 )
+Index("dead_letter_person", dead_letter.c.person_id)
 
 lease = Table(
     "lease",

@@ -8,7 +8,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from syncline.errors import AuthError, ConfigError, ConnectorError, ContractError, SchemaDriftError, TransientError
+from syncline.errors import (
+    AuthError,
+    ConfigError,
+    ConnectorError,
+    ContractError,
+    RateLimitError,
+    SchemaDriftError,
+    TransientError,
+)
 from syncline.model import Member, Outcome, RemoteRef, Status, TaskWrite, Value, Write, microseconds
 from syncline.sdk import CreatesTasks, KeepsSegments, Sink
 from syncline.sdk.config import ConnectorConfig
@@ -19,7 +27,7 @@ from syncline.store.database import Database
 from syncline.store.runs import OutboxRow
 from syncline.store.values import load
 from syncline.sync.plan import BY_ID
-from syncline.sync.report import SinkReport
+from syncline.sync.report import SinkReport, plan_batches
 from syncline.sync.retry import Retry
 from syncline.sync.target import Target
 
@@ -27,6 +35,18 @@ __all__ = ["Deliverer"]
 
 _ORDER = ("upsert", "task", "add", "remove")  # a task needs its record, a member too
 _NOT_BISECTED = (AuthError, ConfigError, ContractError, SchemaDriftError, TransientError)
+_PROBES = 8
+"""Single rows tried before a batch that is refused whole is believed to be refused for no row of it."""
+
+_Results = list[tuple[OutboxRow, Outcome]]
+
+
+class _RefusedForAllError(Exception):
+    """The CRM refuses every row of a batch alike: it is about the object, or about us."""
+
+    def __init__(self, error: ConnectorError) -> None:
+        self.error = error
+        super().__init__(str(error))
 
 
 class Deliverer:
@@ -52,39 +72,53 @@ class Deliverer:
         self._clock = clock
         self._report = report
         self._progress = progress
+        self._unheard: set[int] = set()
+        """Rows of calls that were repeated because an answer was lost: it may have been carried out before."""
 
     def deliver(self) -> None:
-        """Until nothing is pending. An error of the whole connection ends it; the rest waits for the next run."""
+        """Until nothing is pending. An error of the whole connection ends it; the rest waits for the next run.
+
+        One that refuses all rows of an object alike ends that group only, and is raised after the others.
+        """
+        refused: _RefusedForAllError | None = None
         for operation in _ORDER:
             with self._database.read() as connection:
                 groups = runs.groups(connection, self._run_id, self._target.connection, operation)
             for object_name, match, count in groups:
-                self._deliver_group(operation, (object_name, match), self._batch_size(operation, count))
+                try:
+                    self._deliver_group(operation, (object_name, match), count)
+                except _RefusedForAllError as error:
+                    refused = refused or error
+        if refused is not None:
+            raise refused.error
 
-    def _batch_size(self, operation: str, count: int) -> int:
-        limits = self._target.limits
-        if operation == "upsert":
-            bulk = limits.bulk_from is not None and count >= limits.bulk_from
-            return limits.bulk_batch if bulk else limits.upsert_batch
-        return limits.task_batch if operation == "task" else limits.member_batch
-
-    def _deliver_group(self, operation: str, group: tuple[str, str], size: int) -> None:
-        name = self._target.connection
-        while True:
+    def _deliver_group(self, operation: str, group: tuple[str, str], count: int) -> None:
+        for size in plan_batches(operation, count, self._target.limits):
             with self._database.read() as connection:
-                rows = runs.take(connection, self._run_id, name, operation, group, size)
+                rows = runs.take(connection, self._run_id, self._target.connection, operation, group, size)
                 refs = self._refs(connection, rows) if operation != "upsert" else {}
-            if not rows:
-                return
-            ready = [row for row in rows if operation == "upsert" or row.person_id in refs]
-            homeless = [(row, _homeless(row)) for row in rows if row not in ready]
-            if homeless:
-                self._record(operation, group[0], homeless, refs)
+            ready: list[OutboxRow] = []
+            homeless: list[OutboxRow] = []
+            for row in rows:
+                (ready if operation == "upsert" or row.person_id in refs else homeless).append(row)
             with self._database.write() as connection:
+                runs.hold(connection, homeless, "its person is not in the CRM yet")
                 runs.mark_sent(connection, ready)
-            for results in self._send(ready, refs) if ready else ():
-                self._record(operation, group[0], results, refs)
+            self._report.waiting += len(homeless)
+            if ready:
+                self._deliver_batch(operation, group[0], ready, refs)
             self._progress(len(rows))
+
+    def _deliver_batch(
+        self, operation: str, object_name: str, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]
+    ) -> None:
+        try:
+            for results in self._send(rows, refs):
+                self._record(operation, object_name, results, refs)
+        except _RefusedForAllError:
+            with self._database.write() as connection:
+                runs.put_back(connection, rows)
+            raise
 
     def _refs(self, connection: Connection, rows: Sequence[OutboxRow]) -> dict[int, RemoteRef]:
         """Person → the record a task or a membership is about. A member to be removed is the one acknowledged."""
@@ -96,25 +130,84 @@ class Deliverer:
 
     # Sending
 
-    def _send(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Iterator[list[tuple[OutboxRow, Outcome]]]:
+    def _send(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef], *, probe: bool = True) -> Iterator[_Results]:
         """One call, its weather retried; a batch refused whole is halved until exactly the bad rows are left.
 
         The results of every call come by themselves, to be recorded before the next call can go wrong.
         """
+        answer = self._try(rows, refs)
+        if isinstance(answer, ConnectorError):
+            yield from self._halve(rows, answer, refs, probe=probe)
+        else:
+            yield answer
+
+    def _halve(
+        self, rows: Sequence[OutboxRow], error: ConnectorError, refs: dict[int, RemoteRef], *, probe: bool = False
+    ) -> Iterator[_Results]:
+        """The rows of a call that was refused with `error`, in smaller calls."""
+        if len(rows) == 1:
+            yield [(rows[0], _rejected(rows[0], error))]
+            return
+        half = len(rows) // 2
+        refused: list[tuple[Sequence[OutboxRow], ConnectorError]] = []
+        for part in (rows[:half], rows[half:]):
+            answer = self._try(part, refs)
+            if isinstance(answer, ConnectorError):
+                refused.append((part, answer))
+            else:
+                yield answer
+        done: set[int] = set()
+        if probe and len(rows) > _PROBES and [e.message for _, e in refused] == [error.message] * 2:
+            for results in self._probe(rows, error, refs):
+                done |= {row.id for row, _ in results}
+                yield results
+        for part, found in refused:
+            rest = [row for row in part if row.id not in done]
+            if len(rest) == len(part):
+                yield from self._halve(part, found, refs)
+            elif rest:
+                yield from self._send(rest, refs, probe=False)
+
+    def _probe(
+        self, rows: Sequence[OutboxRow], error: ConnectorError, refs: dict[int, RemoteRef]
+    ) -> Iterator[_Results]:
+        """Single rows from all over the batch, until one is not refused as the batch was.
+
+        _RefusedForAllError when there is none: bad rows would be found, but a missing right would cost two calls a row.
+        """
+        refused: _Results = []
+        for row in rows[:: len(rows) // _PROBES][:_PROBES]:
+            answer = self._try([row], refs)
+            if not isinstance(answer, ConnectorError):
+                yield answer
+                break
+            refused.append((row, _rejected(row, answer)))
+            if answer.message != error.message:
+                break
+        else:
+            raise _RefusedForAllError(error)
+        if refused:
+            yield refused
+
+    def _try(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> _Results | ConnectorError:
+        """The outcomes of one call, or why it was refused."""
         try:
-            outcomes = self._retry(lambda: self._call(rows, refs))
+            outcomes = self._retry(lambda: self._call_noting(rows, refs))
         except _NOT_BISECTED:
             raise
         except ConnectorError as error:
-            if len(rows) == 1:
-                yield [(rows[0], Outcome(rows[0].key, Status.REJECTED, reason=str(error)))]
-                return
-            half = len(rows) // 2
-            yield from self._send(rows[:half], refs)
-            yield from self._send(rows[half:], refs)
-            return
+            return error
         self._hold_to_contract(rows, outcomes)
-        yield list(zip(rows, outcomes, strict=True))
+        return list(zip(rows, outcomes, strict=True))
+
+    def _call_noting(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Sequence[Outcome]:
+        try:
+            return self._call(rows, refs)
+        except RateLimitError:
+            raise
+        except TransientError:
+            self._unheard |= {row.id for row in rows}
+            raise
 
     def _call(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Sequence[Outcome]:
         operation, object_name = rows[0].operation, rows[0].object
@@ -143,7 +236,7 @@ class Deliverer:
         self,
         operation: str,
         object_name: str,
-        results: Sequence[tuple[OutboxRow, Outcome]],
+        results: _Results,
         refs: dict[int, RemoteRef],
     ) -> None:
         at_us = microseconds(self._clock())
@@ -154,13 +247,29 @@ class Deliverer:
             if operation == "upsert":
                 self._acknowledge(connection, accepted, at_us)
             elif operation == "add":
-                crm.put_members(
-                    connection, name, object_name, {row.person_id: refs[row.person_id] for row, _ in accepted}
-                )
+                self._note_members(connection, object_name, accepted, refs)
             elif operation == "remove":
                 crm.remove_members(connection, name, object_name, [row.person_id for row, _ in accepted])
         for row, outcome in results:
             self._count(row, outcome)
+
+    def _note_members(
+        self,
+        connection: Connection,
+        segment: str,
+        accepted: Sequence[tuple[OutboxRow, Outcome]],
+        refs: dict[int, RemoteRef],
+    ) -> None:
+        """Who was in already is not ours to remove, unless it was a call of ours, its answer lost, that added them."""
+        name = self._target.connection
+        lost = runs.lost_adds(connection, name, [row for row, _ in accepted])
+        members: dict[bool, dict[int, RemoteRef]] = {True: {}, False: {}}
+        for row, outcome in accepted:
+            unheard = row.id in self._unheard or row.person_id in lost
+            ours = outcome.status is not Status.UNCHANGED or unheard
+            members[ours][row.person_id] = refs[row.person_id]
+        for ours, added in members.items():
+            crm.put_members(connection, name, segment, added, ours=ours)
 
     def _acknowledge(self, connection: Connection, accepted: Sequence[tuple[OutboxRow, Outcome]], at_us: int) -> None:
         name = self._target.connection
@@ -195,8 +304,8 @@ class Deliverer:
             report.updated += 1
 
 
-def _homeless(row: OutboxRow) -> Outcome:
-    return Outcome(row.key, Status.RETRY, reason="its person is not in the CRM yet")
+def _rejected(row: OutboxRow, error: ConnectorError) -> Outcome:
+    return Outcome(row.key, Status.REJECTED, reason=str(error))
 
 
 def _write(row: OutboxRow) -> Write:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Literal
 
@@ -35,6 +35,8 @@ class FieldState:
     remote: Value
     acknowledged: Value = None
     acknowledged_known: bool = False
+    placeholder: Value = None
+    """What we write when we know nothing: where it still stands as we wrote it, the field counts as empty."""
     desired_at: datetime | None = None
     remote_at: datetime | None = None
 
@@ -61,7 +63,7 @@ def merge(state: FieldState, policy: Policy) -> Decision:
         return Decision(Verdict.DRIFT if edited else Verdict.WRITE, state.desired)
     if _empty(state.desired):
         return _KEEP
-    if _empty(state.remote) and not edited:
+    if not edited and (_empty(state.remote) or _holds_placeholder(state)):
         return Decision(Verdict.WRITE, state.desired)
     if policy == "only_if_empty":
         return _KEEP
@@ -72,6 +74,10 @@ def merge(state: FieldState, policy: Policy) -> Decision:
     if policy == "ask" and not (state.acknowledged_known and same(state.desired, state.acknowledged)):
         return Decision(Verdict.ASK, state.desired)
     return _KEEP  # somebody typed what stands there, and wins or was the only one to change it
+
+
+def _holds_placeholder(state: FieldState) -> bool:
+    return state.acknowledged_known and state.placeholder is not None and same(state.remote, state.placeholder)
 
 
 def _newer(state: FieldState) -> bool:
@@ -92,11 +98,18 @@ def same(one: Value, other: Value) -> bool:
 
 
 def coerce(value: Value, field: Field) -> Value:
-    """`value` as `field` can hold it: rounded to its scale, cut to its length; what we then compare and send."""
+    """`value` as `field` can hold it: rounded to its scale, cut to its length; what we then compare and send.
+
+    ValueError when a text (a person's attribute, say) does not spell what the field holds.
+    """
     if value is None:
         return False if field.kind == "boolean" else None
     if field.kind == "number":
         return _number(value, field.scale)
+    if field.kind == "boolean" and isinstance(value, str):
+        return _truth(value)
+    if field.kind in ("date", "datetime") and isinstance(value, str):
+        value = _moment(value)
     if field.kind == "date" and isinstance(value, datetime):
         return value.date()
     if field.kind in ("text", "option", "options", "reference"):
@@ -106,7 +119,31 @@ def coerce(value: Value, field: Field) -> Value:
 
 
 def _number(value: Value, scale: int | None) -> Value:
+    if isinstance(value, str):
+        try:
+            value = Decimal(value.strip())
+        except InvalidOperation:
+            raise ValueError(f"{value!r} is no number") from None
     if not isinstance(value, int | Decimal):
-        return value
+        raise ValueError(f"{value!r} is no number")  # noqa: TRY004  # one kind of trouble: it does not fit
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise ValueError(f"{value} is no number a field can hold")
     number = Decimal(int(value)) if isinstance(value, bool) else Decimal(value)
     return number if scale is None else number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
+
+
+def _truth(value: str) -> bool:
+    word = value.strip().lower()
+    if word in ("true", "yes", "1"):
+        return True
+    if word in ("false", "no", "0"):
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _moment(value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is no date such as 2026-06-01") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from syncline.errors import CursorExpiredError
-from syncline.model import ChangePage, Field, RemoteRef, Value, microseconds
+from syncline.model import Field, RemoteRecord, RemoteRef, Value, microseconds
 from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
-from syncline.store import crm, runs, schema
-from syncline.store.batches import upsert
+from syncline.store import crm, cursors, runs
 from syncline.store.database import Database
 from syncline.store.runs import OutboxRow
 from syncline.store.values import load
@@ -44,7 +44,7 @@ def refresh(
 ) -> int:
     """Read what changed since the last time into the mirror; returns how many records came.
 
-    A mapping with further fields starts from the beginning: the mirror does not hold those fields yet.
+    With other fields than the last time it starts from the beginning: the mirror does not hold them.
     """
     return sum(_refresh_object(database, target, sink, name, retry, now, progress) for name in target.objects)
 
@@ -59,30 +59,33 @@ def _refresh_object(
     progress: Progress,
 ) -> int:
     fields = target.read_fields(object_name)
-    stream = f"mirror:{object_name}:{hashlib.sha256(repr(fields).encode()).hexdigest()[:12]}"
+    stream = f"mirror:{object_name}"
     read = 0
-    unseen: set[str] | None = None
+    unseen: set[str] = set()
     """Of a read from the very beginning: the records known before that have not come yet."""
 
     def pages(cursor: str | None) -> None:
         nonlocal read, unseen
-        if cursor is None:
+        whole = cursor is None
+        if whole:
             with database.read() as connection:
                 unseen = crm.known_refs(connection, target.connection, object_name)
+        last: str | None = None
         for page in sink.changes(object_name, fields, cursor):
-            _store(database, target, stream, page, now)
+            last = page.cursor or last
+            _store(database, target, stream, fields, page.records, None if whole else page.cursor, now)
             read += len(page.records)
-            if unseen:
-                unseen -= {record.ref.id for record in page.records}
+            unseen -= {record.ref.id for record in page.records}
             progress.advance(f"read {target.connection}", len(page.records))
+        if whole:  # only now: a whole read that was cut off begins again, or deletions before it would be missed
+            _store(database, target, stream, fields, (), last, now)
 
     def attempt() -> None:
         with database.read() as connection:
-            cursor = _cursor(connection, target.connection, stream)
+            cursor = _position(connection, target.connection, stream, fields)
         try:
             pages(cursor)
         except CursorExpiredError:
-            _forget(database, target.connection, stream, now)
             pages(None)
 
     retry(attempt)
@@ -90,6 +93,18 @@ def _refresh_object(
         with database.write() as connection:
             crm.note_deleted(connection, target.connection, object_name, unseen)
     return read
+
+
+def _position(connection: Connection, name: str, stream: str, fields: Sequence[str]) -> str | None:
+    """Where reading goes on; None, the beginning, when the mirror was last read with other fields.
+
+    Also when it was read with more: the rows read since then lack what was left out.
+    """
+    kept = cursors.load(connection, name, stream)
+    if kept is None:
+        return None
+    position = json.loads(kept)
+    return str(position["cursor"]) if position["fields"] == list(fields) else None
 
 
 def settle_unanswered(database: Database, name: str, now: datetime) -> None:
@@ -122,25 +137,17 @@ def _arrived(connection: Connection, name: str, rows: list[OutboxRow]) -> dict[R
     return found
 
 
-def _store(database: Database, target: Target, stream: str, page: ChangePage, now: datetime) -> None:
+def _store(
+    database: Database,
+    target: Target,
+    stream: str,
+    fields: Sequence[str],
+    records: Sequence[RemoteRecord],
+    cursor: str | None,
+    now: datetime,
+) -> None:
     with database.write() as connection:
-        crm.put_mirror(connection, target.connection, page.records, target.match_fields)
-        if page.cursor is not None:
-            _put_cursor(connection, target.connection, stream, page.cursor, now)
-
-
-def _forget(database: Database, name: str, stream: str, now: datetime) -> None:
-    with database.write() as connection:
-        _put_cursor(connection, name, stream, None, now)
-
-
-def _cursor(connection: Connection, name: str, stream: str) -> str | None:
-    table = schema.cursor
-    return connection.execute(
-        select(table.c.cursor).where(table.c.connection == name, table.c.stream == stream)
-    ).scalar_one_or_none()
-
-
-def _put_cursor(connection: Connection, name: str, stream: str, cursor: str | None, now: datetime) -> None:
-    row = {"connection": name, "stream": stream, "cursor": cursor, "updated_us": microseconds(now)}
-    upsert(connection, schema.cursor, [row])
+        crm.put_mirror(connection, target.connection, records, target.match_fields)
+        if cursor is not None:
+            position = json.dumps({"fields": list(fields), "cursor": cursor})
+            cursors.save(connection, target.connection, stream, position, microseconds(now))

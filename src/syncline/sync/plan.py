@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -19,7 +21,7 @@ from syncline.scoring.result import Assessment
 from syncline.segments.transitions import Standing
 from syncline.store import crm, runs
 from syncline.store.crm import MirrorRecord
-from syncline.store.profiles import Profile, profiles
+from syncline.store.profiles import Profile, known_keys, profiles
 from syncline.store.runs import ActionRow
 from syncline.store.values import dump_json
 from syncline.sync.desired import desired, desired_at
@@ -28,6 +30,15 @@ from syncline.sync.merge import FieldState, Verdict, coerce, merge, same
 from syncline.sync.report import Undecided
 from syncline.sync.target import FieldMap, Target
 from syncline.sync.transitions import transitions
+
+
+class _Unfit(Enum):
+    """A value that its field cannot hold."""
+
+    UNFIT = "unfit"
+
+
+_KEY: Final = re.compile("[0-9a-f]{20}")  # what a key of ours looks like
 
 BY_ID: Final = "Id"
 """The match of a write that updates the record with this id and never creates one."""
@@ -43,7 +54,6 @@ __all__ = [
     "Skipped",
     "TargetPlan",
     "TaskPlan",
-    "operations",
 ]
 
 
@@ -67,10 +77,13 @@ class ActionRule:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
+    """`clears`: what stood there is lost, and it was not ours (an emptied field, a tick somebody made)."""
+
     field: str
     before: Value
     after: Value
     drift: bool = False
+    clears: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,13 @@ class Skipped:
     reason: str
 
 
+class Reading(NamedTuple):
+    """What the CRM says of a person, and since when; None: nothing any more."""
+
+    value: str | None
+    at: datetime
+
+
 @dataclass(slots=True)
 class TargetPlan:
     """The part of a batch that concerns one CRM."""
@@ -123,7 +143,11 @@ class TargetPlan:
     undecided: list[Undecided] = field(default_factory=list)
     unchanged: int = 0
     drift: int = 0
-    read: dict[int, dict[str, str]] = field(default_factory=dict)
+    waiting: int = 0
+    """Tasks of people who are not in this CRM yet."""
+    unfit: Counter[str] = field(default_factory=Counter)
+    """Field and reason → values of ours that the field cannot hold, and that are left out."""
+    read: dict[int, dict[str, Reading]] = field(default_factory=dict)
     """Person → attributes the CRM owns, as they stand there."""
 
 
@@ -136,6 +160,8 @@ class BatchPlan:
     standings: dict[tuple[int, str], Standing] = field(default_factory=dict)
     actions: list[ActionRow] = field(default_factory=list)
     targets: dict[str, TargetPlan] = field(default_factory=dict)
+    taken_back: dict[int, str] = field(default_factory=dict)
+    """Person → the key a CRM still holds of them, from before our books were lost."""
 
 
 class Planner:
@@ -148,15 +174,39 @@ class Planner:
         self.rules = rules
         self.targets = targets
         self.as_of = as_of
+        self._given: set[str] = set()
         self._taken: dict[str, dict[RemoteRef, int]] = {target.connection: {} for target in targets}
 
     def plan(self, connection: Connection, assessments: Sequence[Assessment]) -> BatchPlan:
         people = profiles(connection, [assessment.person_id for assessment in assessments])
         batch = BatchPlan([a for a in assessments if a.person_id in people], people)
+        for target in self.targets:
+            matches = match(connection, target, people, self._taken[target.connection])
+            batch.targets[target.connection] = TargetPlan(matches)
+            self._take_back_keys(connection, batch, matches)
         self._transitions(connection, batch)
         for target in self.targets:
-            batch.targets[target.connection] = self._plan_target(connection, batch, target)
+            self._plan_target(connection, batch, target)
         return batch
+
+    def _take_back_keys(self, connection: Connection, batch: BatchPlan, matches: Matches) -> None:
+        """A record found by its address that carries a key of ours nobody here has: we gave it, and lost our books.
+
+        The person gets that key back, so that tasks and records made under it are known again.
+        """
+        carried = {
+            link.person_id: item.key
+            for link in matches.fresh
+            if link.how == "email" and link.person_id not in batch.taken_back
+            if (item := matches.records.get(link.ref)) and item.key and _KEY.fullmatch(item.key)
+        }
+        in_use = known_keys(connection, carried.values())
+        for person_id, key in carried.items():
+            if key not in in_use and key not in self._given:
+                self._given.add(key)
+                batch.taken_back[person_id] = key
+                person = batch.people[person_id]
+                batch.people[person_id] = replace(person, key=key, keys=(key, *person.keys))
 
     # Transitions and what follows from them
 
@@ -178,11 +228,14 @@ class Planner:
                 person_id=person.person_id,
                 connection=action.connection,
                 rule=action.name,
-                payload=json.dumps(self._task(action, person, assessment), ensure_ascii=False, sort_keys=True),
+                payload=self._payload(action, person, assessment),
             )
             for action in self.rules
             if action.rule == rule and action.on == moved
         ]
+
+    def _payload(self, action: ActionRule, person: Profile, assessment: Assessment) -> str:
+        return json.dumps(self._task(action, person, assessment), ensure_ascii=False, sort_keys=True)
 
     def _task(self, action: ActionRule, person: Profile, assessment: Assessment) -> dict[str, Any]:
         score = assessment.scores[action.score] if action.score else None
@@ -202,9 +255,9 @@ class Planner:
 
     # Records, tasks and memberships of one CRM
 
-    def _plan_target(self, connection: Connection, batch: BatchPlan, target: Target) -> TargetPlan:
-        matches = match(connection, target, batch.people, self._taken[target.connection])
-        plan = TargetPlan(matches)
+    def _plan_target(self, connection: Connection, batch: BatchPlan, target: Target) -> None:
+        plan = batch.targets[target.connection]
+        matches = plan.matches
         refs = {link.ref for link in matches.linked.values()}
         matches.records |= crm.mirror(connection, target.connection, refs - matches.records.keys())
         acknowledged = crm.acknowledged(connection, target.connection, refs)
@@ -219,7 +272,6 @@ class Planner:
         self._plan_tasks(connection, plan, batch, target)
         for segment, name in target.segments.items():
             self._plan_members(connection, plan, batch, target, segment, name)
-        return plan
 
     def _plan_update(
         self,
@@ -235,15 +287,15 @@ class Planner:
         changes, following, held_back = [], [], []
         for mapped in target.fields_of(ref.object):
             if mapped.to is not None:
-                _read(plan, person, mapped.to, remote.get(mapped.name))
+                self._read(plan, person, mapped, item)
             if mapped.origin is None:
                 continue
-            change, undecided = self._field(target, mapped, ref, assessment, person, item, acknowledged)
+            change, undecided = self._field(plan, target, mapped, ref, assessment, person, item, acknowledged)
             if change is None:
                 continue
             if undecided:
                 plan.undecided.append(_undecided(person, ref, change))
-            elif mapped.follows:
+            elif mapped.follows and not change.drift:
                 following.append(change)
             elif self._still(mapped, change, assessment, remote, target, ref):
                 held_back.append(change)
@@ -260,6 +312,7 @@ class Planner:
 
     def _field(
         self,
+        plan: TargetPlan,
         target: Target,
         mapped: FieldMap,
         ref: RemoteRef,
@@ -268,12 +321,19 @@ class Planner:
         item: MirrorRecord | None,
         acknowledged: Mapping[str, Value],
     ) -> tuple[FieldChange | None, bool]:
-        described = target.described[ref.object][mapped.name]
+        known = mapped.name in acknowledged
+        unread = item is None or mapped.name not in item.record.fields
+        if unread and mapped.policy != "ours":
+            return None, False  # nobody knows what stands there, and it is not ours to write over
+        wanted = self._fitting(plan, target, mapped, ref.object, assessment, person)
+        if wanted is _Unfit.UNFIT:
+            return None, False
         state = FieldState(
-            desired=coerce(desired(mapped, assessment, person), described),
-            remote=item.record.fields.get(mapped.name) if item else None,
+            desired=wanted,
+            remote=acknowledged.get(mapped.name) if item is None or unread else item.record.fields[mapped.name],
+            placeholder=mapped.default,
             acknowledged=acknowledged.get(mapped.name),
-            acknowledged_known=mapped.name in acknowledged,
+            acknowledged_known=known,
             desired_at=desired_at(mapped.origin, assessment, person) if mapped.origin else None,
             remote_at=item.record.changed_at if item else None,
         )
@@ -281,7 +341,37 @@ class Planner:
         if decision.verdict is Verdict.KEEP:
             return None, False
         drift = decision.verdict is Verdict.DRIFT
-        return FieldChange(mapped.name, state.remote, decision.value, drift), decision.verdict is Verdict.ASK
+        clears = decision.value is None or (
+            decision.value is False and state.remote is True and not (known and not drift)
+        )
+        change = FieldChange(mapped.name, state.remote, decision.value, drift, clears)
+        return change, decision.verdict is Verdict.ASK
+
+    def _fitting(
+        self,
+        plan: TargetPlan,
+        target: Target,
+        mapped: FieldMap,
+        object_name: str,
+        assessment: Assessment,
+        person: Profile,
+    ) -> Value | Literal[_Unfit.UNFIT]:
+        """Our value as the field can hold it; _Unfit.UNFIT, counted, when it cannot."""
+        try:
+            return coerce(desired(mapped, assessment, person), target.described[object_name][mapped.name])
+        except ValueError as error:
+            plan.unfit[f"{object_name}.{mapped.name}: {mapped.origin}: {error}"] += 1
+            return _Unfit.UNFIT
+
+    def _read(self, plan: TargetPlan, person: Profile, mapped: FieldMap, item: MirrorRecord | None) -> None:
+        """Note what the CRM holds in a field that is theirs, where we know something else."""
+        if mapped.to is None or item is None or mapped.name not in item.record.fields:
+            return
+        value = item.record.fields[mapped.name]
+        text = None if value is None or value == "" else str(value)
+        if person.attributes.get(mapped.to) != text:
+            reading = Reading(text, item.record.changed_at or self.as_of)
+            plan.read.setdefault(person.person_id, {})[mapped.to] = reading
 
     def _still(
         self,
@@ -318,8 +408,10 @@ class Planner:
         object_name = target.objects[0]
         changes = [FieldChange(target.match, None, person.key)]
         for mapped in target.fields_of(object_name):
-            value = coerce(desired(mapped, assessment, person), target.described[object_name][mapped.name])
-            if mapped.origin is not None and not same(value, None):
+            if mapped.origin is None:
+                continue
+            value = self._fitting(plan, target, mapped, object_name, assessment, person)
+            if value is not _Unfit.UNFIT and not same(value, None):
                 changes.append(FieldChange(mapped.name, None, value))
         given = {change.field for change in changes}
         lacking = [
@@ -357,10 +449,21 @@ class Planner:
             if action.connection == target.connection:
                 waiting.setdefault(action.person_id, []).append(action)
         present = plan.matches.linked.keys() | {r.person.person_id for r in plan.records}
-        ranks = {a.person_id: _rank(a) for a in batch.assessments}
+        assessments = {assessment.person_id: assessment for assessment in batch.assessments}
         for person_id, actions in sorted(waiting.items()):
-            if person_id in present:
-                plan.tasks += [TaskPlan(action, ranks[person_id]) for action in actions]
+            if person_id not in present:
+                plan.waiting += len(actions)
+                continue
+            found = assessments[person_id]
+            fresh = [self._as_of_now(action, batch.people[person_id], found) for action in actions]
+            plan.tasks += [TaskPlan(action, _rank(found)) for action in fresh]
+
+    def _as_of_now(self, action: ActionRow, person: Profile, assessment: Assessment) -> ActionRow:
+        """A task that waited, in today's words and with a due time from now; as it was if its rule is gone."""
+        for rule in self.rules:
+            if (rule.name, rule.connection) == (action.rule, action.connection):
+                return replace(action, payload=self._payload(rule, person, assessment))
+        return action
 
     def _plan_members(
         self, connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target, segment: str, name: str
@@ -379,11 +482,6 @@ class Planner:
                 plan.members.append(MemberPlan(name, person.person_id, person.key, False, held, _rank(assessment)))
 
 
-def _read(plan: TargetPlan, person: Profile, attribute: str, value: Value) -> None:
-    if value is not None and value != "" and person.attributes.get(attribute) != str(value):
-        plan.read.setdefault(person.person_id, {})[attribute] = str(value)
-
-
 def _undecided(person: Profile, ref: RemoteRef, change: FieldChange) -> Undecided:
     theirs, ours = dump_json(change.before), dump_json(change.after)
     return Undecided(person=person.key, object=ref.object, id=ref.id, field=change.field, theirs=theirs, ours=ours)
@@ -392,14 +490,3 @@ def _undecided(person: Profile, ref: RemoteRef, change: FieldChange) -> Undecide
 def _rank(assessment: Assessment) -> int:
     """Hot people first: the highest of a person's scores, in hundredths."""
     return max((int(score.value.scaleb(2)) for score in assessment.scores.values()), default=0)
-
-
-def operations(plan: TargetPlan) -> Counter[tuple[str, str, str]]:
-    """How many rows of each (operation, object, match): from this alone follows how many calls they take."""
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for record in plan.records:
-        counted["upsert", record.object, record.match] += 1
-    counted["task", "", ""] += len(plan.tasks)
-    for member in plan.members:
-        counted["add" if member.add else "remove", member.segment, ""] += 1
-    return +counted

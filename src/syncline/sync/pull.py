@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from syncline.errors import ConfigError, ContractError, CursorExpiredError, did_you_mean
+from syncline.errors import AuthError, ConfigError, ConnectorError, ContractError, CursorExpiredError, did_you_mean
 from syncline.events import Classifier
 from syncline.model import Page, RawRecord, microseconds
 from syncline.people import IdentityRules
 from syncline.sdk import Polls, Source
-from syncline.store import inbox
+from syncline.store import cursors, inbox
 from syncline.store.database import Database
 from syncline.store.inbox import InboxRow, Quarantined
 from syncline.store.people import random_key
@@ -29,6 +30,8 @@ from syncline.store.schema import RAW_DONE, RAW_QUARANTINED
 from syncline.sync.ingest import Fate, Ingest, Settled
 
 __all__ = ["PullReport", "StreamReport", "accept", "pull", "purge_raw", "quarantine", "replay"]
+
+_log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 1000  # records settled in one transaction where no page says how many
 
@@ -127,9 +130,10 @@ def pull(
 ) -> PullReport:
     """Read what is new in `streams` and store its events; settle first what still waits in the inbox.
 
-    Errors of the source propagate after what was read is safe. `retry` calls what it is given, again if it likes: the
-    stream is then read on from the last stored cursor. Pass a `report` to have the counts in spite of an error. A
-    source that does not poll has only its inbox settled.
+    A stream that fails does not keep the next ones from being read: the first error is raised after the last stream,
+    AuthError at once. `retry` calls what it is given, again if it likes: the stream is then read on from the last
+    stored cursor. Pass a `report` to have the counts in spite of an error. A source that does not poll has only its
+    inbox settled.
     """
     report = report or PullReport(source_name)
     _check_streams(source_name, source, streams)
@@ -143,12 +147,29 @@ def pull(
         new_key=new_key,
     )
     reading = _Reading(database, source_name, source, ingest, report, run_id, clock, progress)
-    reading.settle_waiting()
+    steps = [reading.settle_waiting]
     if isinstance(source, Polls):
         for stream in streams:
             report.streams.setdefault(stream, StreamReport())
-            retry(partial(reading.read, source, stream))
+            steps.append(partial(retry, partial(reading.read, source, stream)))
+    _all(steps)
     return report
+
+
+def _all(steps: Iterable[Callable[[], None]]) -> None:
+    """Take every step; then raise the first error there was. AuthError is raised at once: nothing else would work."""
+    first: ConnectorError | None = None
+    for step in steps:
+        try:
+            step()
+        except AuthError:
+            raise
+        except ConnectorError as error:
+            if first is not None:
+                _log.warning("%s", error)
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def accept(
@@ -228,16 +249,28 @@ class _Reading:
 
     def read(self, polls: Polls, stream: str) -> None:
         """Read the stream from the stored cursor to its end."""
-        self.settle_waiting()
         with self.database.read() as connection:
-            cursor = inbox.load_cursor(connection, self.name, stream)
+            cursor = cursors.load(connection, self.name, stream)
         try:
-            self._pages(stream, polls.read(stream, cursor))
+            self._pages(stream, self._said(polls, stream, cursor))
         except CursorExpiredError:
             if cursor is None:
                 raise
             self.report.backfilled.append(stream)
-            self._pages(stream, polls.read(stream, None))
+            self._pages(stream, self._said(polls, stream, None))
+
+    def _said(self, polls: Polls, stream: str, cursor: str | None) -> Iterator[Page]:
+        """The plugin's pages; whatever it raises that is no ConnectorError is its bug."""
+        try:
+            yield from polls.read(stream, cursor)
+        except ConnectorError:
+            raise
+        except Exception as error:
+            raise ContractError(
+                f"the plugin {self.source.kind!r} failed to read ({type(error).__name__}: {error}). What was read "
+                "before is safe, and the next pull goes on there; trouble with a call is said with a ConnectorError",
+                where=f"{self.name}/{stream}",
+            ) from error
 
     def _pages(self, stream: str, pages: Iterator[Page]) -> None:
         for page in pages:
@@ -265,7 +298,7 @@ class _Reading:
         with self.database.write() as connection:
             new = inbox.keep(connection, self.name, parcels, run_id=self.run_id, at_us=at_us)
             if page.cursor is not None:
-                inbox.save_cursor(connection, self.name, stream, page.cursor, at_us)
+                cursors.save(connection, self.name, stream, page.cursor, at_us)
         return new
 
 

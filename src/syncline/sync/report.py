@@ -7,7 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["RecordChange", "Report", "ScoreReport", "SinkReport", "SourceReport", "Undecided", "calls_for"]
+__all__ = [
+    "RecordChange",
+    "Report",
+    "ScoreReport",
+    "SinkReport",
+    "SourceReport",
+    "Undecided",
+    "calls_for",
+    "plan_batches",
+]
 
 from syncline.model import Limits
 
@@ -69,11 +78,13 @@ class SinkReport(_Model):
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
-    retry: int = Field(default=0, description="met weather; they come again on the next run")
+    retry: int = Field(default=0, description="writes that met weather; they come again on the next run")
     tasks: int = 0
     members: int = 0
     conflicts: int = 0
     skipped: dict[str, int] = Field(default_factory=dict, description="reason -> people who were not written")
+    waiting: int = Field(default=0, description="tasks and members whose person is not in the CRM yet")
+    unfit: dict[str, int] = Field(default_factory=dict, description="values of ours their field cannot hold, left out")
     drift: int = Field(default=0, description="fields of ours that somebody else had changed")
     undecided: int = Field(default=0, description="fields where both sides changed and the policy is to ask")
     to_decide: list[Undecided] = Field(default_factory=list, description="those fields, each with both values")
@@ -103,11 +114,25 @@ class Report(_Model):
 
 def calls_for(rows: Counter[tuple[str, str, str]], limits: Limits) -> int:
     """The write calls that carry these rows: the fewest the vendor's batch sizes allow."""
-    return sum(_calls(operation, count, limits) for (operation, _, _), count in rows.items())
+    return sum(
+        limits.bulk_calls if operation == "upsert" and size > limits.upsert_batch else 1
+        for (operation, _, _), count in rows.items()
+        for size in plan_batches(operation, count, limits)
+    )
 
 
-def _calls(operation: str, count: int, limits: Limits) -> int:
-    if operation == "upsert" and limits.bulk_from is not None and count >= limits.bulk_from:
-        return -(-count // limits.bulk_batch) * limits.bulk_calls
+def plan_batches(operation: str, count: int, limits: Limits) -> list[int]:
+    """The sizes of the batches that carry `count` rows; one larger than `upsert_batch` is a bulk job.
+
+    From `bulk_from` on the rows go in bulk, but for a last few that cost less as ordinary calls.
+    """
     size = {"upsert": limits.upsert_batch, "task": limits.task_batch}.get(operation, limits.member_batch)
-    return -(-count // size)
+    if operation != "upsert" or limits.bulk_from is None or count < limits.bulk_from:
+        return _cut(count, size)
+    *jobs, last = _cut(count, limits.bulk_batch)
+    ordinary = _cut(last, size)
+    return [*jobs, *ordinary] if last <= size or (jobs and len(ordinary) < limits.bulk_calls) else [*jobs, last]
+
+
+def _cut(count: int, size: int) -> list[int]:
+    return [min(size, count - start) for start in range(0, count, size)]

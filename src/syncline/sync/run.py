@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from syncline.engine.embedded import assess_all
-from syncline.errors import AuthError, ConfigError, ConnectorError, GuardError, SchemaDriftError, TransientError
+from syncline.errors import (
+    AuthError,
+    ConfigError,
+    ConnectorError,
+    GuardError,
+    SchemaDriftError,
+    StoreError,
+    TransientError,
+)
 from syncline.events.classify import Classifier
 from syncline.model import event_id, microseconds
 from syncline.people import IdentityRules
@@ -22,6 +31,7 @@ from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, runs, schema
 from syncline.store.batches import batches, upsert
 from syncline.store.database import Database
+from syncline.store.profiles import put_keys
 from syncline.store.runs import OutboxRow
 from syncline.store.values import dump, dump_json, load
 from syncline.sync.deliver import Deliverer
@@ -95,10 +105,9 @@ class Runner:
         self._count_log()
         return self.report
 
-    def plan(self, *, people: Sequence[int] | None = None, pulled: bool = True) -> Report:
+    def plan(self, *, people: Sequence[int] | None = None) -> Report:
         """What a run would write now. Sources and CRMs are read; nothing is written but what was read."""
-        if pulled:
-            self.pull()
+        self.pull()
         targets = self._read_crms()
         for batch in self._batches(targets, people):
             for target in targets:
@@ -113,13 +122,12 @@ class Runner:
             self.report.status = "planned"
         return self.report
 
-    def run(self, *, people: Sequence[int] | None = None, details: bool = True) -> Report:
+    def run(self, *, people: Sequence[int] | None = None) -> Report:
         """Pull, plan, record the intent, deliver."""
         started = microseconds(self._setup.clock())
         with self._database.write() as connection:
             runs.abandon(connection)
             runs.start_run(connection, self.run_id, started, microseconds(self._as_of))
-        status = "failed"
         try:
             self.pull()
             targets = self._read_crms()
@@ -128,18 +136,26 @@ class Runner:
             self._close_plan(targets)
             for target in targets:
                 self._deliver(target)
-            if details:
-                self._list_changes(targets)
-            purge_raw(self._database, self._setup.clock() - self._setup.raw_retention)
+            self._list_changes(targets)
+            self._purge()
             self._settle()
-            status = self.report.status
-        finally:
-            with self._database.write() as connection:
-                runs.abandon(connection, self.run_id)
-                finished = microseconds(self._setup.clock())
-                stored = self.report.model_dump(mode="json", exclude={"sinks": {"__all__": {"changes"}}})
-                runs.finish_run(connection, self.run_id, finished, status, stored)
+        except BaseException:
+            with contextlib.suppress(StoreError):  # a full disk fails here again; the first error says more
+                self._finish("failed")
+            raise
+        self._finish(self.report.status)
         return self.report
+
+    def _finish(self, status: str) -> None:
+        with self._database.write() as connection:
+            runs.abandon(connection, self.run_id)
+            finished = microseconds(self._setup.clock())
+            stored = self.report.model_dump(mode="json", exclude={"sinks": {"__all__": {"changes"}}})
+            runs.finish_run(connection, self.run_id, finished, status, stored)
+
+    def _purge(self) -> None:
+        """What nobody needs any more: raw records past their retention."""
+        purge_raw(self._database, self._setup.clock() - self._setup.raw_retention)
 
     # Reading
 
@@ -178,6 +194,7 @@ class Runner:
             progress = self._setup.progress
             progress.start(f"read {target.connection}", None)
             try:
+                self._same_account(target.connection, sink)
                 checked = describe(target, sink, self._setup.retry)
                 self._note_parked(report, checked)
                 refresh(
@@ -185,6 +202,9 @@ class Runner:
                 )
                 settle_unanswered(self._database, target.connection, self._setup.clock())
                 ready.append(checked)
+            except GuardError as error:
+                report.error = str(error)
+                self._worsen("stopped")
             except ConnectorError as error:
                 self._drop(report, error)
             finally:
@@ -195,6 +215,17 @@ class Runner:
     def _calls(self, target: Target) -> int:
         name = target.connection
         return self._setup.sinks[name].context.http.metrics.total - self._calls_before[name]
+
+    def _same_account(self, name: str, sink: Sink[ConnectorConfig]) -> None:
+        """What we know of a CRM holds for the account we learned it from: another one must not be written by it."""
+        account = self._setup.retry(sink.check)
+        known = sink.context.keep.setdefault("account", account.id)
+        if known != account.id:
+            raise GuardError(
+                f"{name} now reaches another account ({account.name}, {account.id}; before: {known}). What we know of "
+                f"the old one's records would be wrong there. If it is meant: `syncline reset {name}` forgets the old "
+                "one, and the next run matches everybody anew"
+            )
 
     def _note_parked(self, report: SinkReport, target: Target) -> None:
         report.parked = [f"{item.object}.{item.field}: {item.reason}" for item in target.parked]
@@ -259,8 +290,11 @@ class Runner:
                 report.skipped[skipped.reason] = report.skipped.get(skipped.reason, 0) + 1
             for row in outbox_rows(part):
                 self._operations.setdefault(target.connection, Counter())[row.operation, row.object, row.match] += 1
+            report.waiting += part.waiting
+            for reason, values in part.unfit.items():
+                report.unfit[reason] = report.unfit.get(reason, 0) + values
             self._clears[target.connection] += sum(
-                change.after is None for record in part.records for change in record.changes if record.ref
+                change.clears for record in part.records for change in record.changes if record.ref
             )
 
     def _close_plan(self, targets: Sequence[Target]) -> None:
@@ -292,9 +326,10 @@ class Runner:
             "creates": sum(n for (operation, _, match), n in rows.items() if operation == "upsert" and match != BY_ID),
             "clears": self._clears[target.connection],
             "tasks": sum(n for (operation, _, _), n in rows.items() if operation == "task"),
+            "removes": sum(n for (operation, _, _), n in rows.items() if operation == "remove"),
         }
         for what, count in counted.items():
-            limit = getattr(target.guard, what)
+            limit = getattr(target.guard, what, None)
             if limit is not None and count > limit:
                 raise GuardError(
                     f"{target.connection}: this run would make {count} {what}, the guard allows {limit}. Look at "
@@ -308,6 +343,7 @@ class Runner:
         at_us = microseconds(self._as_of)
         with self._database.write() as connection:
             results = [(a.person_id, score) for a in batch.assessments for score in a.scores.values()]
+            put_keys(connection, batch.taken_back)
             runs.put_scores(connection, results, at_us)
             runs.put_fresh(connection, batch.people)
             runs.put_standings(connection, batch.standings)
@@ -316,7 +352,7 @@ class Runner:
                 part = batch.targets[target.connection]
                 crm.put_links(connection, target.connection, part.matches.fresh, at_us)
                 crm.put_conflicts(connection, target.connection, batch.people, part.matches.conflicts, at_us)
-                _put_read(connection, target.connection, part, at_us)
+                _put_read(connection, target.connection, part)
                 rows = list(outbox_rows(part))
                 runs.close_settled(connection, target.connection, batch.people, rows)
                 runs.enqueue(connection, self.run_id, target.connection, rows)
@@ -475,17 +511,24 @@ def change_of(row: OutboxRow, status: str | None = None, reason: str | None = No
     )
 
 
-def _put_read(connection: Connection, name: str, part: TargetPlan, at_us: int) -> None:
-    """Attributes the CRM owns, as it holds them; the people concerned are scored again."""
-    rows = [
-        {
-            "person_id": person,
-            "name": attribute,
-            "value": value,
-            "at_us": at_us,
-            "event_id": bytes.fromhex(event_id("read", name, str(person), attribute, value)),
-        }
-        for person, attributes in part.read.items()
-        for attribute, value in attributes.items()
-    ]
-    upsert(connection, schema.attribute, rows)
+def _put_read(connection: Connection, name: str, part: TargetPlan) -> None:
+    """Attributes the CRM owns, as it holds them: what it emptied is forgotten."""
+    table = schema.attribute
+    rows = []
+    for person, attributes in part.read.items():
+        for attribute, (value, at) in attributes.items():
+            if value is None:
+                gone = (table.c.person_id == person, table.c.name == attribute)
+                connection.execute(delete(table).where(*gone))
+                continue
+            event = event_id("read", name, str(person), attribute, value)
+            rows.append(
+                {
+                    "person_id": person,
+                    "name": attribute,
+                    "value": value,
+                    "at_us": microseconds(at),
+                    "event_id": bytes.fromhex(event),
+                }
+            )
+    upsert(connection, table, rows)

@@ -15,7 +15,10 @@ __all__ = ["FieldMap", "Guard", "Parked", "Target", "needed_fields", "preflight"
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """One mapped CRM field. `origin` None: we only read it, into the person attribute `to`."""
+    """One mapped CRM field. `origin` None: we only read it, into the person attribute `to`.
+
+    `values` are those it may be given as far as they are known beforehand: the bands of a score, and the default.
+    """
 
     name: str
     policy: Policy = "ours"
@@ -26,6 +29,9 @@ class FieldMap:
     """Write only when the value has moved by this much since the CRM last accepted it,"""
     or_band: bool = False
     """or when the score's band has changed."""
+    values: tuple[str, ...] = ()
+    written: bool = True
+    """False: a mapping of a sync that is not run now. The mirror keeps the field, nothing of ours goes into it."""
 
     @property
     def follows(self) -> bool:
@@ -40,6 +46,8 @@ class Guard:
     creates: int | None = None
     clears: int | None = None
     tasks: int | None = None
+    removes: int | None = None
+    """Memberships of campaigns, lists or tags that would end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One CRM connection as the syncs see it.
+    """One CRM connection as all its syncs see it, also when only some of them are run.
 
     `objects`: the first is where missing people are created, the others are where people may also be found.
     `segments`: our segment → the CRM's name for it. `described`: object → its fields now (filled by `preflight`).
@@ -79,14 +87,23 @@ class Target:
         return dict.fromkeys(self.objects, self.match)
 
     def fields_of(self, object: str) -> list[FieldMap]:
-        """The mapped fields that this object can take."""
+        """The mapped fields that this object can take, and that are to be planned: read, or written now."""
         parked = {item.field for item in self.parked if item.object == object}
-        return [mapped for mapped in self.fields if mapped.name not in parked and mapped.name in self.described[object]]
+        return [
+            mapped
+            for mapped in self.fields
+            if (mapped.written or mapped.origin is None)
+            and mapped.name not in parked
+            and mapped.name in self.described[object]
+        ]
 
     def read_fields(self, object: str) -> list[str]:
-        """What the mirror keeps of this object: everything mapped, and our key."""
-        names = {mapped.name for mapped in self.fields_of(object)}
-        return sorted(names | {self.match} if self.match in self.described[object] else names)
+        """What the mirror keeps of this object: everything mapped, and our key.
+
+        Also what is parked or not written now: the mirror would have to be read anew when that changes.
+        """
+        names = {self.match, *(mapped.name for mapped in self.fields)}
+        return sorted(names & self.described[object].keys())
 
 
 def needed_fields(target: Target) -> list[FieldSpec]:
@@ -136,9 +153,12 @@ def preflight(target: Target, described: Mapping[str, Sequence[Field]]) -> Targe
 
 def _check_object(target: Target, object_name: str, fields: Mapping[str, Field], *, main: bool) -> list[Parked]:
     found = []
-    own = [FieldMap(target.match, origin=Origin("person", "key")), *target.fields]
+    key = FieldMap(target.match, origin=Origin("person", "key"))
+    own = [key, *target.fields]
     for mapped in own:
-        reason = _unfit(mapped, fields, main=main)
+        reason = _unfit(mapped, fields, main=main) if mapped.written else None
+        if reason is None and mapped is key and not fields[key.name].unique:
+            reason = "not unique: two records could hold the same key"
         if reason:
             found.append(Parked(object_name, mapped.name, reason))
     if main and target.create:
@@ -156,7 +176,7 @@ def _unfit(mapped: FieldMap, fields: Mapping[str, Field], *, main: bool) -> str 
         return None
     if not described.writable:
         return "the field is read-only for the user we log in as"
-    return _wrong_kind(mapped.origin, described)
+    return _wrong_kind(mapped.origin, described) or _not_an_option(mapped.values, described)
 
 
 def _wrong_kind(origin: Origin, described: Field) -> str | None:
@@ -166,6 +186,15 @@ def _wrong_kind(origin: Origin, described: Field) -> str | None:
     if origin.room == "person" and kind == "text":
         return None  # a profile attribute is text that may well spell a number or a date
     return f"the field holds {described.kind}, and {origin} is {kind}"
+
+
+def _not_an_option(values: Sequence[str], described: Field) -> str | None:
+    if described.kind not in ("option", "options") or not described.options:
+        return None
+    lacking = [repr(value) for value in values if value not in described.options]
+    if not lacking:
+        return None
+    return f"the picklist lacks {', '.join(lacking)}; it has: {', '.join(described.options)}. Add what is missing there"
 
 
 def _uncreatable(own: Sequence[FieldMap], fields: Mapping[str, Field]) -> list[tuple[str, str]]:

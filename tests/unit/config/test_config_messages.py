@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from syncline.config import Loaded
+
 BASE = (
     "version: 1\n"
     "connections:\n"
@@ -20,6 +22,24 @@ BASE = (
 ACTION = "actions:\n  - when: {enters: lead_caldo}\n"
 SYNC = "syncs:\n  - name: leads\n    to: crm\n    object: Lead\n    match: Key__c\n"
 FIELDS = SYNC + "    fields:\n      "
+
+SECOND = (
+    "    segments: {lead_caldo: Hot}\n"
+    "  - name: more\n"
+    "    to: crm\n"
+    "    object: Lead\n"
+    "    match: Key__c\n"
+    "    fields: {B: {from: person.role, owner: ours}}\n"
+)
+"""The rest of one sync, lines 12, and another to the same connection, lines 13 to 17."""
+
+
+def _alike(sync: str, other: str, line: int) -> str:
+    return (
+        f"sync {sync!r} must say the same as stands in sync {other!r}, line {line}: both write the same records of "
+        "'crm', in one go"
+    )
+
 
 WHOLE_FILE = {
     "empty file": (
@@ -463,7 +483,7 @@ SYNCS = {
     ),
     "guard misspelt": (
         BASE + SYNC + "    guard: {create: 10}\n    fields: {A: {from: person.title, owner: ours}}\n",
-        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, tasks",
+        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, removes, tasks",
     ),
     "negative guard": (
         BASE + SYNC + "    guard: {creates: -1}\n    fields: {A: {from: person.title, owner: ours}}\n",
@@ -491,8 +511,9 @@ SYNCS = {
         "    match: Other__c\n"
         "    fields: {A: {from: person.role, owner: ours}}\n",
         "13: syncs[1].name: two syncs are called 'leads', the first in line 8; rename one\n"
-        "17: syncs[1].match: the same records are matched by 'Key__c' in sync 'leads', line 11; use the "
-        "same field\n"
+        f"15: syncs[1].object: {_alike('leads', 'leads', 10)}\n"
+        f"16: syncs[1].also: {_alike('leads', 'leads', 8)}\n"
+        f"17: syncs[1].match: {_alike('leads', 'leads', 11)}\n"
         "18: syncs[1].fields.A: this field is already mapped in sync 'leads', line 12; keep one owner",
     ),
     "several mistakes in one sync": (
@@ -507,7 +528,51 @@ SYNCS = {
     ),
 }
 
-CASES = {**WHOLE_FILE, **CONNECTIONS, **RULES, **ACTIONS, **FIELD_MAPPINGS, **SYNCS}
+TWO_SEGMENTS = BASE.replace("lead_caldo: {", "cold: {all: [email_click]}, lead_caldo: {")
+
+JOINED = {
+    "two segments in one list": (
+        TWO_SEGMENTS + SYNC + "    segments:\n      lead_caldo: Hot\n      cold: hot\n",
+        "14: syncs[0].segments.cold: segments 'cold' and 'lead_caldo' (in sync 'leads', line 13) both keep 'hot', and "
+        "each would remove whom the other adds; give each a list of its own, or make one segment of the two",
+    ),
+    "two segments of two syncs in one list": (
+        TWO_SEGMENTS + SYNC + SECOND + "    segments: {cold: Hot}\n",
+        "18: syncs[1].segments.cold: segments 'cold' and 'lead_caldo' (in sync 'leads', line 12) both keep 'Hot', and "
+        "each would remove whom the other adds; give each a list of its own, or make one segment of the two",
+    ),
+    "one segment in two lists": (
+        BASE + SYNC + SECOND + "    segments: {lead_caldo: Warm}\n",
+        "18: syncs[1].segments.lead_caldo: 'lead_caldo' already has another list in sync 'leads', line 12; keep one",
+    ),
+    "another object": (
+        BASE + SYNC + SECOND.replace("Lead", "Contact"),
+        f"15: syncs[1].object: {_alike('more', 'leads', 10)}",
+    ),
+    "more objects": (
+        BASE + SYNC + SECOND + "    also: [Contact]\n",
+        f"18: syncs[1].also: {_alike('more', 'leads', 8)}",
+    ),
+    "another match": (
+        BASE + SYNC + SECOND.replace("Key__c", "Other__c"),
+        f"16: syncs[1].match: {_alike('more', 'leads', 11)}",
+    ),
+    "another when_missing": (
+        BASE + SYNC + SECOND + "    when_missing: create\n",
+        f"18: syncs[1].when_missing: {_alike('more', 'leads', 8)}",
+    ),
+    "create_if of one only": (
+        BASE + SYNC + "    when_missing: create\n    create_if: {score: interesse, at_least: 20}\n"
+        + SECOND + "    when_missing: create\n",
+        f"15: syncs[1].create_if: {_alike('more', 'leads', 13)}",
+    ),
+    "another guard": (
+        BASE + SYNC + "    guard: {creates: 10, clears: 5}\n" + SECOND + "    guard: {creates: null, clears: 5}\n",
+        f"19: syncs[1].guard.creates: {_alike('more', 'leads', 12)}",
+    ),
+}  # fmt: skip
+
+CASES = {**WHOLE_FILE, **CONNECTIONS, **RULES, **ACTIONS, **FIELD_MAPPINGS, **SYNCS, **JOINED}
 
 
 @pytest.mark.parametrize(("text", "message"), CASES.values(), ids=list(CASES))
@@ -532,3 +597,17 @@ def test_mistakes_in_all_sections_come_together_in_the_order_of_the_file(complai
         "actions[0].task",
         "actions[0].when.enters",
     ]
+
+
+def test_syncs_of_one_connection_that_agree_may_say_it_in_other_words(load_text: Callable[..., Loaded]) -> None:
+    """Letter case, order, defaults and silence about the guard are no difference; other connections are free."""
+    create = "    when_missing: create\n    create_if: {score: interesse, at_least: 20"
+    text = (
+        BASE.replace("scores:", "  files: {plugin: sheet, path: x}\nscores:")
+        + SYNC + "    also: [Contact, Account]\n" + create + "}\n    guard: {creates: 10}\n"
+        + SECOND.replace("Lead", "lead") + "    also: [account, contact]\n" + create + ", identifier: email}\n"
+        + "    guard: {clears: 10}\n    segments: {lead_caldo: Hot}\n"
+        + SYNC.removeprefix("syncs:\n").replace("crm", "files").replace("leads", "other").replace("Key__c", "K")
+        + "    fields: {A: {from: person.role, owner: ours}}\n"
+    )  # fmt: skip
+    assert [sync.name for sync in load_text(text).config.syncs] == ["leads", "more", "other"]

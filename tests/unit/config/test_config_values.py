@@ -101,7 +101,7 @@ def test_the_object_comes_before_those_it_is_also_found_in(config: Config) -> No
 
 def test_null_means_no_limit_and_silence_the_default(config: Config) -> None:
     guard = config.syncs[0].guard
-    assert (guard.creates, guard.clears, guard.tasks) == (None, 10, 1000)
+    assert (guard.creates, guard.clears, guard.tasks, guard.removes) == (None, 10, 1000, 100)
 
 
 def test_a_connection_replaces_the_tables_it_gives_and_keeps_the_others(config: Config) -> None:

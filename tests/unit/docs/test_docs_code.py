@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -51,11 +53,22 @@ def acme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return made
 
 
+@pytest.fixture
+def acme_crm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The sink of docs/write-a-connector.md, with a hook."""
+    [sink] = [code for code in blocks(ROOT / "docs" / "write-a-connector.md", "python") if "class AcmeSink" in code]
+    hook = "\nfrom syncline.sdk import hookimpl\n\n@hookimpl\ndef connectors():\n    return [AcmeSink]\n"
+    made = module("syncline_acme_crm", sink + hook)
+    monkeypatch.setitem(sys.modules, "syncline_acme_crm", made)
+    return made
+
+
 @pytest.mark.parametrize("page", with_blocks("python"))
 def test_python_blocks_run(
     page: Path,
     make_world: Callable[..., Any],
     acme: ModuleType,
+    acme_crm: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -64,9 +77,23 @@ def test_python_blocks_run(
     monkeypatch.chdir(make_world(people=20).folder)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     made = module("page", "\n".join(blocks(page, "python")))
-    for case in vars(made).values():
-        if isinstance(case, type) and issubclass(case, IMPORTED) and case not in IMPORTED:
-            assert passed(case) >= 8
+    cases = [case for case in vars(made).values() if isinstance(case, type) and issubclass(case, IMPORTED)]
+    held = [case for case in cases if case not in IMPORTED]
+    assert {base for case in held for base in case.__bases__} == set(cases) - set(held), "a kit is shown and not used"
+    for case in held:
+        assert passed(case) >= 8
+
+
+def test_the_readmes_package_installs_with_its_test_and_a_sink_beside_it() -> None:
+    """setuptools packs every module of a folder that it is not told about, or refuses when there are several."""
+    [text] = [block for block in indented(PAGES[0]) if "[project.entry-points.syncline]" in block]
+    assert tomllib.loads(text)["tool"]["setuptools"]["py-modules"] == ["syncline_acme"]
+
+
+def indented(page: Path) -> list[str]:
+    """Blocks by indentation, without it."""
+    found = re.findall(r"(?:^(?: {4}.*)?\n)+", page.read_text("utf-8"), re.MULTILINE)
+    return [dedent(block) for block in found if block.strip()]
 
 
 def passed(case: type[Any]) -> int:
@@ -100,7 +127,9 @@ def test_the_readmes_configuration_writes_no_secret_down() -> None:
     assert all(f"`{name}`" in PAGES[0].read_text("utf-8") for name in used)
 
 
-def test_the_documented_source_and_sink_run_the_whole_path(acme: ModuleType, tmp_path: Path) -> None:
+def test_the_documented_source_and_sink_run_the_whole_path(
+    acme: ModuleType, acme_crm: ModuleType, tmp_path: Path
+) -> None:
     """Two pricing visits and an open are read, a record nobody understands waits, two people are written."""
     visit = {"at": 1780000000, "who": "ada@x.example", "did": "visited", "page": "/prezzi"}
     facts = [visit, {**visit, "at": 1780000090}, {**visit, "who": "bo@x.example", "did": "opened"}]
@@ -108,9 +137,9 @@ def test_the_documented_source_and_sink_run_the_whole_path(acme: ModuleType, tmp
     events = tmp_path / "events.json"
     events.write_text(json.dumps([{**fact, "id": number} for number, fact in enumerate(facts)]))
     (tmp_path / "crm.json").write_text(json.dumps({"version": 0, "contacts": {}}))
-    with documented_host(acme, tmp_path) as host:
+    with documented_host(acme, acme_crm, tmp_path) as host:
         report = host.run()
-    with documented_host(acme, tmp_path) as host:
+    with documented_host(acme, acme_crm, tmp_path) as host:
         again = host.run()
     source, sink = report.sources["visits"], report.sinks["crm"]
     assert (report.status, source.read, source.stored, source.quarantined) == ("done", 4, 3, 1)
@@ -118,12 +147,10 @@ def test_the_documented_source_and_sink_run_the_whole_path(acme: ModuleType, tmp
     assert (again.sinks["crm"].unchanged, again.sinks["crm"].created, again.sinks["crm"].updated) == (2, 0, 0)
 
 
-def documented_host(acme: ModuleType, folder: Path) -> Host:
-    [sink] = [code for code in blocks(ROOT / "docs" / "write-a-connector.md", "python") if "class AcmeSink" in code]
-    hook = "\nfrom syncline.sdk import hookimpl\n\n@hookimpl\ndef connectors():\n    return [AcmeSink]\n"
+def documented_host(acme: ModuleType, acme_crm: ModuleType, folder: Path) -> Host:
     plugins = Plugins()
     plugins.register(acme, name="acme")
-    plugins.register(module("acme_crm", sink + hook), name="acme-crm")
+    plugins.register(acme_crm, name="acme-crm")
     config = {
         "version": 1,
         "connections": {

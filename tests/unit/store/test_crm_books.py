@@ -126,8 +126,17 @@ def test_a_record_belongs_to_one_person(database: Database) -> None:
         crm.put_links(connection, "crm", [Link(1, THREE, "successor")], 2)
         assert crm.links(connection, "crm", [1, 2, 3]) == {1: Link(1, THREE, "successor"), 2: Link(2, TWO, "key")}
         assert crm.owners(connection, "crm", [ONE, TWO, THREE]) == {THREE: 1, TWO: 2}
-        crm.forget_links(connection, "crm", [1])
-        assert crm.owners(connection, "crm", [THREE]) == {}
+
+
+def test_forgetting_a_crm_leaves_the_others_alone(database: Database) -> None:
+    with database.write() as connection:
+        for name in ("crm", "other"):
+            crm.put_links(connection, name, [Link(1, ONE, "email")], 1)
+            crm.acknowledge(connection, name, {ONE: {"A": 1}}, "run-1", 1)
+        crm.forget(connection, "crm")
+        assert (crm.links(connection, "crm", [1]), crm.acknowledged(connection, "crm", [ONE])) == ({}, {})
+        assert crm.links(connection, "other", [1])
+        assert crm.acknowledged(connection, "other", [ONE])
 
 
 def test_members_are_kept_by_segment_and_crm(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from syncline.model import RawRecord
-from syncline.store import inbox, schema
+from syncline.store import cursors, inbox, schema
 from syncline.store.database import Database
 
 
@@ -84,10 +84,10 @@ def test_looking_for_waiting_records_reads_the_partial_index(database: Database)
 
 def test_cursor_is_remembered_overwritten_and_forgotten(database: Database) -> None:
     with database.write() as connection:
-        assert inbox.load_cursor(connection, "news", "activity") is None
+        assert cursors.load(connection, "news", "activity") is None
         for value in ("1", "2"):
-            inbox.save_cursor(connection, "news", "activity", value, 5)
-        assert inbox.load_cursor(connection, "news", "activity") == "2"
-        assert inbox.load_cursor(connection, "news", "contacts") is None
-        inbox.forget_cursor(connection, "news", "activity")
-        assert inbox.load_cursor(connection, "news", "activity") is None
+            cursors.save(connection, "news", "activity", value, 5)
+        assert cursors.load(connection, "news", "activity") == "2"
+        assert cursors.load(connection, "news", "contacts") is None
+        cursors.forget(connection, "news", "activity")
+        assert cursors.load(connection, "news", "activity") is None

@@ -48,10 +48,15 @@ def statuses(connection: Connection) -> list[str]:
 
 def test_the_outbox_gives_the_hottest_first_and_each_group_by_itself(connection: Connection) -> None:
     enqueued(connection, row("a", rank=1), row("b", rank=9), row("c", rank=5), row("d", object="Contact"))
-    assert runs.groups(connection, "run-1", "crm", "upsert") == [("Contact", "Id", 1), ("Lead", "Id", 3)]
+    assert runs.groups(connection, "run-1", "crm", "upsert") == [("Lead", "Id", 3), ("Contact", "Id", 1)]
     taken = runs.take(connection, "run-1", "crm", "upsert", ("Lead", "Id"), 2)
     assert [found.key for found in taken] == ["b", "c"]
     assert runs.take(connection, "run-1", "other", "upsert", ("Lead", "Id"), 2) == []
+
+
+def test_the_group_with_the_hottest_row_goes_first(connection: Connection) -> None:
+    enqueued(connection, row("a", object="Contact", rank=3), row("b", rank=9), row("c", rank=1))
+    assert [name for name, _, _ in runs.groups(connection, "run-1", "crm", "upsert")] == ["Lead", "Contact"]
 
 
 def test_rows_are_settled_one_by_one(connection: Connection) -> None:
@@ -96,6 +101,15 @@ def test_a_dead_letter_is_closed_when_its_write_is_no_longer_wanted(connection: 
     assert {letter.key for letter in runs.dead_letters(connection)} == {"b", "c"}, "3 was not planned for"
 
 
+def test_dead_letters_of_what_was_not_planned_for_stay(connection: Connection) -> None:
+    bad = enqueued(connection, row("a"), row("a", object="Contact"), row("a", operation="add", object="Hot"))
+    for each in bad:
+        runs.record_outcomes(connection, "run-1", "crm", [outcome(each, Status.REJECTED, "no")], 1)
+    runs.close_settled(connection, "crm", [1], [], {("upsert", "Lead")})
+    left = {(letter.operation, letter.object) for letter in runs.dead_letters(connection)}
+    assert left == {("upsert", "Contact"), ("add", "Hot")}
+
+
 def test_what_was_not_delivered_is_abandoned_run_by_run(connection: Connection) -> None:
     enqueued(connection, row("a"), run="run-1")
     [sent, _] = enqueued(connection, row("b"), row("c"), run="run-2")
@@ -121,6 +135,41 @@ def test_what_was_sent_without_an_answer_is_remembered_until_given_up(connection
     runs.give_up_waiting(connection, "crm", "run-1")
     assert runs.unanswered(connection, "crm") == {}
     assert b.key == "b"
+
+
+def test_what_was_sent_without_an_answer_is_remembered_however_many_runs_came_since(connection: Connection) -> None:
+    runs.start_run(connection, "run-1", 0, 0)
+    runs.mark_sent(connection, enqueued(connection, row("a")))
+    for number in range(2, 70):
+        runs.start_run(connection, f"run-{number}", number, number)
+    assert list(runs.unanswered(connection, "crm")) == ["run-1"]
+
+
+def test_an_unanswered_membership_is_awaited_until_its_next_answer(connection: Connection) -> None:
+    lost = enqueued(connection, row("a", operation="add", object="Hot"), row("b", 2, operation="add", object="Hot"))
+    runs.mark_sent(connection, lost[:1])
+    runs.give_up_waiting(connection, "crm", "run-1")
+    again = enqueued(connection, *lost, run="run-2")
+    runs.mark_sent(connection, again)
+    assert runs.lost_adds(connection, "other", again) == set()
+    assert runs.lost_adds(connection, "crm", again) == {1}
+    assert runs.lost_adds(connection, "crm", again) == set(), "answered now"
+
+
+def test_old_outboxes_are_purged_but_for_what_is_open_and_the_latest_run(connection: Connection) -> None:
+    for number in (1, 2, 3):
+        runs.start_run(connection, f"run-{number}", number, number)
+        done, sent = enqueued(connection, row("a"), row("b"), run=f"run-{number}")
+        runs.mark_sent(connection, [done, *([sent] if number == 1 else [])])
+        settled = [outcome(done, Status.UPDATED)] + ([] if number == 1 else [outcome(sent, Status.REJECTED, "no")])
+        runs.record_outcomes(connection, f"run-{number}", "crm", settled, number)
+        runs.finish_run(connection, f"run-{number}", number, "done", {})
+    assert runs.purge(connection, "crm", 2) == 1, "only run-1 is older"
+    assert runs.purge(connection, "other", 9) == 0
+    assert runs.purge(connection, "crm", 9) == 2, "the latest stays"
+    assert statuses(connection) == ["sent", "updated", "rejected"]
+    assert [found["id"] for found in runs.runs(connection)] == ["run-3", "run-1"]
+    assert len(runs.dead_letters(connection)) == 1
 
 
 def test_an_action_happens_once(connection: Connection) -> None:
@@ -152,7 +201,8 @@ def test_the_history_grows_only_with_what_changed(connection: Connection) -> Non
     assert [(r.value_hundredths, r.band, r.version, r.as_of_us) for r in history] == [
         (500, None, 1, 0), (625, None, 1, 2), (625, "hot", 1, 3), (625, "hot", 2, 4)
     ]  # fmt: skip
-    assert runs.scores(connection, [1, 2]) == {(1, "interest"): (Decimal("6.25"), "hot")}
+    stored = connection.execute(select(schema.score)).all()
+    assert [(r.person_id, r.name, r.value_hundredths, r.band) for r in stored] == [(1, "interest", 625, "hot")]
 
 
 def test_standings_come_back_as_they_were(connection: Connection) -> None:

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import OperationalError
 
-from syncline.errors import ConfigError, ContractError, CursorExpiredError, RecordError, TransientError
+from syncline.errors import AuthError, ConfigError, ContractError, CursorExpiredError, RecordError, TransientError
 from syncline.events import Classifier, ClassifyRules
 from syncline.model import Account, Event, Identifier, Page, RawRecord, event_id, from_microseconds
 from syncline.people import IdentityRules
 from syncline.sdk import ConnectorConfig, Source
-from syncline.store import inbox, schema
+from syncline.store import cursors, schema
 from syncline.store.database import Database
 from syncline.sync.ingest import Ingest
 from syncline.sync.pull import PullReport, accept, pull, purge_raw, quarantine, replay
@@ -184,7 +184,7 @@ def test_second_pull_finds_nothing_new(database: Database) -> None:
     source = ScriptSource([did("1", "email_open", 0, "ada@acme.example"), bad("2")])
     pulled(database, source)
     with database.write() as connection:
-        inbox.forget_cursor(connection, "news", "activity")
+        cursors.forget(connection, "news", "activity")
     report = pulled(database, source)
     assert fates(report) == (2, 0, 2, 0)
     assert (report.events, report.identity, +report.cleansed) == (0, {}, {})
@@ -236,6 +236,79 @@ def test_retry_reads_on_from_the_stored_cursor(database: Database) -> None:
     assert source.cursors == [None, "1"]
 
 
+class Halves(ScriptSource):
+    """`activity` raises what it is given; `contacts` is read as ever."""
+
+    def __init__(self, error: Exception, *pages: list[RawRecord]) -> None:
+        super().__init__(*pages)
+        self.error = error
+
+    def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
+        if stream == "activity":
+            raise self.error
+        return super().read(stream, cursor)
+
+
+BOTH = ["activity", "contacts"]
+
+
+def left(id_: str) -> RawRecord:
+    return record(id_, [said(id_, "email_unsubscribe", 0, "ada@acme.example")], stream="contacts")
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("HTTP 500"), ConfigError("no such audience")], ids=["weather", "settings"]
+)
+def test_a_stream_that_fails_does_not_starve_the_next_one(database: Database, error: Exception) -> None:
+    report = PullReport("news")
+    with pytest.raises(type(error), match=str(error)):
+        pulled(database, Halves(error, [left("1")]), streams=BOTH, report=report)
+    assert fates(report) == (1, 1, 0, 0)
+    with database.read() as connection:
+        assert cursors.load(connection, "news", "activity") is None
+        assert cursors.load(connection, "news", "contacts") == "1"
+
+
+def test_of_several_errors_the_first_is_raised(database: Database) -> None:
+    class Down(ScriptSource):
+        def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
+            raise TransientError(f"{stream} is down")
+
+    with pytest.raises(TransientError, match="activity is down"):
+        pulled(database, Down(), streams=BOTH)
+
+
+def test_refused_credentials_end_the_pull_at_once(database: Database) -> None:
+    source = Halves(AuthError("the key was revoked"), [left("1")])
+    with pytest.raises(AuthError):
+        pulled(database, source, streams=BOTH)
+    assert source.cursors == []
+
+
+def test_bug_while_reading_is_the_plugins_and_the_next_stream_is_read(database: Database) -> None:
+    report = PullReport("news")
+    with pytest.raises(ContractError, match=r"news/activity: the plugin 'script' failed to read \(KeyError: 'rows'\)"):
+        pulled(database, Halves(KeyError("rows"), [left("1")]), streams=BOTH, report=report)
+    assert report.stored == 1
+
+
+def test_bug_in_the_middle_of_a_stream_keeps_what_was_read(database: Database) -> None:
+    source = ScriptSource([did("1", "email_open", 0, "ada@acme.example")], ZeroDivisionError("division by zero"))
+    with pytest.raises(ContractError, match="ZeroDivisionError"):
+        pulled(database, source)
+    with database.read() as connection:
+        assert cursors.load(connection, "news", "activity") == "1"
+    assert len(log(database)) == 1
+
+
+def test_waiting_record_that_cannot_be_normalized_does_not_starve_reading(database: Database) -> None:
+    accept(database, "news", [RawRecord("activity", "k", {"evnts": []})], run_id="hook", clock=lambda: NOW)
+    report = PullReport("news")
+    with pytest.raises(ContractError, match="key k"):
+        pulled(database, ScriptSource([left("1")]), streams=["contacts"], report=report)
+    assert fates(report) == (1, 1, 0, 0)
+
+
 def test_cursor_that_the_vendor_forgot_means_reading_from_the_start(database: Database) -> None:
     class Forgetful(ScriptSource):
         def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
@@ -259,7 +332,7 @@ def test_page_without_cursor_leaves_the_stored_one(database: Database) -> None:
 
     pulled(database, Ranges([did("1", "email_open", 0, "a@x.example")], [did("2", "email_open", 1, "a@x.example")]))
     with database.read() as connection:
-        assert inbox.load_cursor(connection, "news", "activity") == "7"
+        assert cursors.load(connection, "news", "activity") == "7"
 
 
 def test_unknown_stream_is_refused_before_reading(database: Database) -> None:
@@ -649,7 +722,7 @@ def test_purged_records_are_known_by_their_events(database: Database) -> None:
     assert purge_raw(database, NOW) == 0
     assert purge_raw(database, NOW + timedelta(seconds=1)) == 2
     with database.write() as connection:
-        inbox.forget_cursor(connection, "news", "activity")
+        cursors.forget(connection, "news", "activity")
     assert fates(pulled(database, source)) == (3, 0, 3, 0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncline.model import Limits
-from syncline.sync.report import Report, SinkReport, calls_for
+from syncline.sync.report import Report, SinkReport, calls_for, plan_batches
 
 LIMITS = Limits(upsert_batch=200, task_batch=100, member_batch=50, bulk_from=2000, bulk_batch=10_000, bulk_calls=4)
 UPSERT = ("upsert", "Lead", "Id")
@@ -16,10 +16,31 @@ UPSERT = ("upsert", "Lead", "Id")
 
 @pytest.mark.parametrize(
     ("rows", "calls"),
-    [(0, 0), (1, 1), (200, 1), (201, 2), (1999, 10), (2000, 4), (10_000, 4), (10_001, 8)],
+    [(0, 0), (1, 1), (200, 1), (201, 2), (1999, 10), (2000, 4), (10_000, 4), (10_001, 5), (10_600, 7), (10_601, 8)],
 )
 def test_calls_are_the_fewest_the_vendor_allows(rows: int, calls: int) -> None:
     assert calls_for(+Counter({UPSERT: rows}), LIMITS) == calls
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [
+        (0, []),
+        (201, [200, 1]),
+        (2000, [2000]),
+        (10_201, [10_000, 200, 1]),
+        (10_601, [10_000, 601]),
+        (20_000, [10_000, 10_000]),
+    ],
+)
+def test_the_last_few_rows_of_a_bulk_write_are_ordinary_calls(rows: int, sizes: list[int]) -> None:
+    assert plan_batches("upsert", rows, LIMITS) == sizes
+    assert sum(sizes) == rows
+
+
+def test_only_records_go_in_bulk() -> None:
+    assert plan_batches("task", 2050, LIMITS) == [100] * 20 + [50]
+    assert plan_batches("add", 120, LIMITS) == plan_batches("remove", 120, LIMITS) == [50, 50, 20]
 
 
 def test_creates_updates_objects_and_segments_are_calls_of_their_own() -> None:
@@ -52,7 +73,8 @@ def test_a_schedule_learns_the_status_from_the_exit_code(status: str, code: int)
 def test_the_json_has_the_promised_keys() -> None:
     report = Report(run_id="r", sinks={"crm": SinkReport()}).model_dump(mode="json")
     assert {"run_id", "status", "sources", "people", "events", "scores", "sinks"} <= set(report)
-    promised = "planned_calls calls write_calls least_write_calls created updated unchanged rejected tasks members"
+    calls = "planned_calls calls write_calls least_write_calls"
+    promised = f"{calls} created updated unchanged rejected retry waiting tasks members"
     assert set(promised.split()) <= set(report["sinks"]["crm"])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -29,6 +30,8 @@ from syncline_mailchimp.payloads import (
 __all__ = ["MailchimpClient"]
 
 P = TypeVar("P", bound=BaseModel)
+Apart = Callable[[], AbstractContextManager[None]]
+"""Keeps trouble inside it from the rest."""
 
 # Only what we use is asked for: answers stay small, and stay equal while nothing we use changes.
 _REPORT: Final = "id list_id campaign_title subject_line send_time unsubscribed opens clicks bounces".split()
@@ -57,37 +60,47 @@ class MailchimpClient:
         self._config = config
         self._http = http
         self._located = config.api_url is not None
+        self.answered_at: datetime | None = None
+        """The vendor's own clock when it gave its last answer, if it told."""
+
         http.configure(base_url=config.api_url, throttle=Throttle(concurrency=config.concurrency))
 
-    def root(self) -> tuple[Root, datetime | None]:
-        """Who we are, and the vendor's clock. With its slash: `/3.0` alone redirects to plain http."""
-        response = self._get("/", {})
-        return self._parse(Root, response, "/"), _clock(response)
+    def root(self) -> Root:
+        """Who we are. With its slash: `/3.0` alone redirects to plain http."""
+        return self._parse(Root, self._get("/", {}), "/")
 
-    def reports(self, audiences: Collection[str], sent_since: datetime) -> Iterator[Report]:
+    def reports(self, audiences: Collection[str], sent_since: datetime, apart: Apart) -> Iterator[Report]:
         """The totals of every campaign sent to these audiences since then, and of all their automations' e-mails.
 
         One call brings a thousand reports, so this is both the list of campaigns and the probe whether they moved.
+        What concerns one campaign or automation only is done `apart`: trouble with it leaves out just that one.
         """
-        known: set[str] = set()
+        known: set[Any] = set()
         for rows in self.pages("/reports", "id", since_send_time=moment_text(sent_since)):
-            for report in (self._valid(Report, row, "/reports") for row in rows):
-                known.add(report.id)
-                if report.list_id in audiences:
-                    yield report
+            known.update(row.get("id") for row in rows)
+            for row in rows:
+                with apart():
+                    report = self._valid(Report, row, "/reports")
+                    if report.list_id in audiences:
+                        yield report
         if self._config.automations:
-            yield from (self._report(i) for i in self._automation_emails(audiences) if i not in known)
+            with apart():
+                for campaign in self._automation_emails(audiences, apart):
+                    with apart():
+                        if campaign not in known:
+                            yield self._report(campaign)
 
     def _report(self, campaign: str) -> Report:
         path = f"/reports/{campaign}"
         return self._parse(Report, self._get(path, {"fields": ",".join(_REPORT)}), path)
 
-    def _automation_emails(self, audiences: Collection[str]) -> Iterator[str]:
+    def _automation_emails(self, audiences: Collection[str], apart: Apart) -> Iterator[str]:
         """The campaign ids of all e-mails of classic automations that were ever sent."""
         for rows in self.pages("/automations", "id"):
             for workflow in (self._valid(Automation, row, "/automations") for row in rows):
                 if workflow.recipients.list_id in audiences:
-                    yield from (email.id for email in self._emails(workflow.id) if email.emails_sent)
+                    with apart():
+                        yield from (email.id for email in self._emails(workflow.id) if email.emails_sent)
 
     def _emails(self, workflow: str) -> list[AutomationEmail]:
         """The e-mails of a classic automation; this listing has no pages (contract 3.0.55)."""
@@ -146,6 +159,7 @@ class MailchimpClient:
             allow_redirects=False,
             **self._credentials(),
         )
+        self.answered_at = _clock(response)
         refuse(response, where=self._where(path))
         return response
 

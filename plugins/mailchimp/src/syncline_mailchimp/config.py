@@ -70,9 +70,13 @@ class MailchimpConfig(ConnectorConfig):
     def _one_way_in(self) -> Self:
         if (self.api_key is None) == (self.access_token is None):
             raise ValueError("give either api_key or access_token")
-        if self.api_key is not None and self.base_url is None and not self._data_centre():
+        if self.api_key is not None and self.base_url is None and not self._unset() and not self._data_centre():
             raise ValueError("api_key does not end in a data centre such as -us19; copy it whole, or set base_url")
         return self
+
+    def _unset(self) -> bool:
+        """Whether the key is still the name of a variable: that it is not set is said elsewhere."""
+        return self.api_key is not None and "${" in self.api_key.get_secret_value()
 
     def _data_centre(self) -> str | None:
         key = self.api_key.get_secret_value() if self.api_key else ""

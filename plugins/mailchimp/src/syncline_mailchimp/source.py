@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from pydantic import ValidationError
 
-from syncline.errors import ConfigError, did_you_mean
+from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, did_you_mean
 from syncline.model import Account, Event, Page, RawRecord
 from syncline.sdk import Context, Source
 from syncline_mailchimp.client import MailchimpClient
@@ -51,20 +52,23 @@ _SETTLING: Final = timedelta(seconds=10)
 
 
 class MailchimpSource(Source[MailchimpConfig]):
-    """Members, opens, activity (clicks and bounces) and unsubscribes of one or more audiences."""
+    """Members, unsubscribes, opens and activity (clicks and bounces) of one or more audiences."""
 
     kind: ClassVar[str] = "mailchimp"
     config_model = MailchimpConfig
-    streams: ClassVar[Sequence[str]] = ("members", "opens", "activity", "unsubscribes")
+    streams: ClassVar[Sequence[str]] = ("members", "unsubscribes", "opens", "activity")
+    """In the order of reading: first who may no longer be written to, last what costs most."""
 
     def __init__(self, config: MailchimpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._client = MailchimpClient(config, context.http)
 
     def check(self) -> Account:
-        root, server_time = self._client.root()
+        root = self._client.root()
         details = {"role": root.role, "timezone": root.account_timezone}
-        return Account(root.account_id, root.account_name, {k: v for k, v in details.items() if v}, server_time)
+        return Account(
+            root.account_id, root.account_name, {k: v for k, v in details.items() if v}, self._client.answered_at
+        )
 
     def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
         """Pages of one stream; see the module for why most of them carry no cursor."""
@@ -86,21 +90,40 @@ class MailchimpSource(Source[MailchimpConfig]):
 
     def _members(self, cursor: Cursor) -> Iterator[Page]:
         cursor = cursor.only(frozenset(self.config.audience))
+        trouble = _Trouble()
         for audience in self.config.audience:
-            until = (self.context.clock() - _SETTLING).replace(microsecond=0)
-            pages = self._changed_members(audience, cursor.marks.get(audience, Mark()), until)
-            cursor = cursor.with_mark(audience, Mark(newest=until))
-            yield from _closed(pages, cursor)
+            with trouble.apart():
+                cursor = yield from self._audience(audience, cursor)
+        trouble.end()
+
+    def _audience(self, audience: str, cursor: Cursor) -> Generator[Page, None, Cursor]:
+        """One audience, whole: only its last page carries the cursor, which is also returned."""
+        until = (self.context.clock() - _SETTLING).replace(microsecond=0)
+        begun: datetime | None = None
+        last: Sequence[RawRecord] = ()
+        for records in self._changed_members(audience, cursor.marks.get(audience, Mark()), until):
+            if last:
+                yield Page(last, None)
+            else:
+                begun = self._client.answered_at
+            last = records
+        begun = begun or self._client.answered_at
+        newest = min(until, begun - _SETTLING) if begun else until  # changes are dated by the vendor's clock, not ours
+        cursor = cursor.with_mark(audience, Mark(newest=newest))
+        yield Page(last, cursor.text())
+        return cursor
 
     def _changed_members(self, audience: str, mark: Mark, until: datetime) -> Iterator[Sequence[RawRecord]]:
-        since = {"since_last_changed": moment_text(mark.newest - self.config.lookback)} if mark.newest else {}
+        since = mark.newest - self.config.lookback if mark.newest else None
+        # A window that ends before it begins: the mark was set by a wrong clock and vouches for nothing. Read all.
+        window = {"since_last_changed": moment_text(since)} if since and since < until else {}
         pages = self._client.pages(
             f"/lists/{audience}/members",
             "id",
             before_last_changed=moment_text(until),
             sort_field="last_changed",
             sort_dir="ASC",
-            **since,
+            **window,
         )
         try:
             for rows in pages:
@@ -115,17 +138,19 @@ class MailchimpSource(Source[MailchimpConfig]):
     # Facts about campaigns
 
     def _facts(self, stream: str, cursor: Cursor) -> Iterator[Page]:
-        reader = _READERS[stream]
-        reports = tuple(self._client.reports(self.config.audience, self.context.clock() - self.config.horizon))
-        cursor = cursor.only(frozenset(report.id for report in reports))
+        """Every campaign worth it; the trouble one makes is raised after the others were read."""
+        reader, trouble = _READERS[stream], _Trouble()
+        since = self.context.clock() - self.config.horizon
+        reports = tuple(self._client.reports(self.config.audience, since, trouble.apart))
+        if trouble.first is None:  # else a campaign may be missing from the list, and keeps its mark
+            cursor = cursor.only(frozenset(report.id for report in reports))
         worth = [r for r in reports if self._worth_reading(r, cursor.marks.get(r.id, Mark()), reader)]
         for report in worth:
-            try:
+            with trouble.apart():
                 cursor = yield from self._campaign(stream, report, cursor)
-            except GoneError as error:  # deleted since it was listed: there is nothing left to miss
-                _log.warning("%s; the campaign is skipped", error)
         if not worth:
             yield Page((), cursor.text())
+        trouble.end()
 
     def _worth_reading(self, report: Report, mark: Mark, reader: _Reader) -> bool:
         """Totals moved, or facts so fresh that late ones may still join them."""
@@ -245,11 +270,24 @@ class _Explosion:
         return True
 
 
-def _closed(pages: Iterable[Sequence[RawRecord]], cursor: Cursor) -> Iterator[Page]:
-    """Pages of which only the last carries the cursor; one empty page when there are none."""
-    last: Sequence[RawRecord] = ()
-    for records in pages:
-        if last:
-            yield Page(last, None)
-        last = records
-    yield Page(last, cursor.text())
+class _Trouble:
+    """Lets one campaign or audience fail alone, its mark where it was: `end` raises the first error there was."""
+
+    def __init__(self) -> None:
+        self.first: ConnectorError | None = None
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        try:
+            yield
+        except GoneError as error:  # deleted since it was listed: there is nothing left to miss
+            _log.warning("%s; it is skipped", error)
+        except (AuthError, RateLimitError):  # of the whole connection: the next call would fare no better
+            raise
+        except ConnectorError as error:
+            _log.warning("%s; the others are read", error)
+            self.first = self.first or error
+
+    def end(self) -> None:
+        if self.first is not None:
+            raise self.first

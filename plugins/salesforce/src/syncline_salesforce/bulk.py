@@ -142,7 +142,8 @@ def _raise_on_refusal(job: BulkJob, object: str) -> None:
     if field is not None:
         raise SchemaDriftError(f"bulk job {job.id}: {message}", field=field, where=object)
     if message.startswith("InvalidBatch"):
-        raise ConnectorError(f"bulk job {job.id}: {message}", where=object)
+        # The id stands apart: the host tells by the message whether the halves of a batch are refused alike.
+        raise ConnectorError(f"bulk job: {message}", where=object, request_id=job.id)
     raise TransientError(f"bulk job {job.id}: {message}", where=object)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import timedelta
 from typing import Final
 
@@ -20,7 +21,6 @@ __all__ = ["fetch_token"]
 
 _JWT_LIFE: Final = timedelta(minutes=3)
 _KEPT: Final = "refresh_token"
-_KEPT_FOR: Final = "refresh_token_for"
 
 
 def fetch_token(config: SalesforceConfig, context: Context) -> Token:
@@ -84,14 +84,19 @@ def _assertion(login: JwtBearer, context: Context) -> str:
 def _refresh_token(login: RefreshToken, context: Context) -> str:
     """The rotated token if there is one and it grew out of the configured one, else the configured one."""
     configured = login.refresh_token.get_secret_value()
-    if context.keep.get(_KEPT_FOR) == _fingerprint(configured):
-        return context.keep.get(_KEPT, configured)
+    try:
+        kept = json.loads(context.keep.get(_KEPT, "{}"))
+    except ValueError:
+        return configured
+    if isinstance(kept, dict) and kept.get("for") == _fingerprint(configured):
+        return str(kept["token"])
     return configured
 
 
 def _keep(login: RefreshToken, context: Context, token: str) -> None:
-    context.keep[_KEPT] = token
-    context.keep[_KEPT_FOR] = _fingerprint(login.refresh_token.get_secret_value())
+    """In one value: killed between two, we would hold a token without knowing what it belongs to."""
+    grown_from = _fingerprint(login.refresh_token.get_secret_value())
+    context.keep[_KEPT] = json.dumps({"token": token, "for": grown_from})
 
 
 def _fingerprint(token: str) -> str:

@@ -16,9 +16,9 @@ _STATUSES: Final = ("Open - Not Contacted", "Working - Contacted", "Closed - Not
 _NOTES: Final = ("Met at the fair in Bologna.", 'Said "call me in May",\nprefers e-mail.', "Budget next quarter.")
 
 
-def fill(org: Org, people: int, seed: int, now: datetime) -> None:
+def fill(org: Org, people: int, seed: int, now: datetime, org_id: str = ORG_ID) -> None:
     """A third of the population as leads, some converted and some twice, and twenty people nobody else knows."""
-    _fill_setup(org)
+    _fill_setup(org, org_id)
     present, began = org.clock, now - timedelta(days=90)
     step = timedelta(days=89) / max(people, 1)
     for person in population(people, seed):
@@ -31,9 +31,9 @@ def fill(org: Org, people: int, seed: int, now: datetime) -> None:
     org.clock = present
 
 
-def _fill_setup(org: Org) -> None:
-    org.tables["Organization"][ORG_ID] = {
-        "Id": ORG_ID,
+def _fill_setup(org: Org, org_id: str) -> None:
+    org.tables["Organization"][org_id] = {
+        "Id": org_id,
         "Name": "Simulated Org",
         "OrganizationType": "Developer Edition",
         "IsSandbox": False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import string
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,9 +19,9 @@ from syncline.sdk import SimulatorOptions
 from syncline.testing.simulator import VendorSimulator
 from syncline_salesforce.simulator import soql
 from syncline_salesforce.simulator.bulk import BulkError, IngestJobs, QueryJobs
-from syncline_salesforce.simulator.org import ASSIGNED_USER, SALES_USER, Org, SaveError, UnknownColumnError
+from syncline_salesforce.simulator.org import ASSIGNED_USER, ORG_ID, SALES_USER, Org, SaveError, UnknownColumnError
 from syncline_salesforce.simulator.people import fill
-from syncline_salesforce.simulator.schema import OBJECTS, describe_field, describe_object
+from syncline_salesforce.simulator.schema import OBJECTS, describe_field, describe_object, long_id
 from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, TokenError, Tokens
 
 __all__ = ["SalesforceSimulator"]
@@ -95,7 +97,7 @@ class SalesforceSimulator(VendorSimulator):
             return
         self._opened = True
         self.org = Org(self.table, self.now)
-        self.tokens = Tokens(self.table("token"), self.now)
+        self.tokens = Tokens(self.table("token"), self.now, self._org_id)
         self.ingest_jobs = IngestJobs(self.org, self.table("job"), self.random)
         self.query_jobs = QueryJobs(self.org, self._rows_as_text)
         self.page_size = 2000
@@ -109,7 +111,16 @@ class SalesforceSimulator(VendorSimulator):
 
     def seed(self) -> None:
         self._open()
-        fill(self.org, self.options.people, self.options.seed, self.now())
+        fill(self.org, self.options.people, self.options.seed, self.now(), self._new_org_id())
+
+    def _new_org_id(self) -> str:
+        """An org that outlives the process is one of its own; one in memory is always the same."""
+        if self.options.folder is None:
+            return ORG_ID
+        return long_id("00D5e" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(10)))
+
+    def _org_id(self) -> str:
+        return next(iter(self.org.tables["Organization"]), ORG_ID)
 
     def start(self) -> None:
         super().start()

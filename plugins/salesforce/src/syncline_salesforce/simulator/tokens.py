@@ -35,7 +35,8 @@ class TokenError(Exception):
 class Tokens:
     """Issues and checks session ids. `rotate` makes every refresh token good for one use (unverified, so a switch)."""
 
-    def __init__(self, table: Table, now: Callable[[], datetime]) -> None:
+    def __init__(self, table: Table, now: Callable[[], datetime], org_id: Callable[[], str] = lambda: ORG_ID) -> None:
+        self._org_id = org_id
         self._table = table
         self._now = now
         self.rotate = False
@@ -74,12 +75,12 @@ class Tokens:
         count = self._table.setdefault("_count", {"kind": "count", "calls": 0})
         count["calls"] += 1
         self._table.save("_count")
-        token = f"{ORG_ID}!AQ.simulated.{count['calls']:06d}"
+        token = f"{self._org_id()}!AQ.simulated.{count['calls']:06d}"
         self._table[token] = {"kind": "session", "calls": 0}
         return {
             "access_token": token,
             "instance_url": url,
-            "id": f"{url}/id/{ORG_ID}/{SYNC_USER}",
+            "id": f"{url}/id/{self._org_id()}/{SYNC_USER}",
             "token_type": "Bearer",
             "issued_at": str(int(self._now().timestamp() * 1000)),
             "signature": "c2ltdWxhdGVk",
