@@ -170,3 +170,14 @@ def test_another_account_is_not_written_by_the_books_of_the_first(lab: Any, monk
         host.reset("crm")
     lab.points(ADA, 1)
     assert lab.sink().created == 1
+
+
+def test_whom_a_person_put_on_the_list_stays_on_it(lab: Any) -> None:
+    lab.points(ADA, 50, last_name="Lovelace")
+    lab.run()
+    lab.world.segments["Hot leads"].add(lab.ref(ADA))
+    for points, members in ((40, 1), (-40, 0), (40, 1)):
+        lab.later()
+        lab.points(ADA, points)
+        assert lab.sink().members == members
+        assert lab.ref(ADA) in lab.world.segments["Hot leads"]

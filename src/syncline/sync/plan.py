@@ -143,6 +143,8 @@ class TargetPlan:
     undecided: list[Undecided] = field(default_factory=list)
     unchanged: int = 0
     drift: int = 0
+    left: list[tuple[str, int]] = field(default_factory=list)
+    """(list, person) who left our segment, and whom somebody else had put on the CRM's list: they stay there."""
     waiting: int = 0
     """Tasks of people who are not in this CRM yet."""
     unfit: Counter[str] = field(default_factory=Counter)
@@ -469,6 +471,7 @@ class Planner:
         self, connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target, segment: str, name: str
     ) -> None:
         members = crm.members(connection, target.connection, name, batch.people)
+        own = crm.own_members(connection, target.connection, name, batch.people)
         created = {record.person.person_id for record in plan.records if record.ref is None}
         for assessment in batch.assessments:
             person = batch.people[assessment.person_id]
@@ -478,6 +481,8 @@ class Planner:
             ref = link.ref if link else None
             if wanted and (held is None or (ref is not None and held != ref)):
                 plan.members.append(MemberPlan(name, person.person_id, person.key, True, ref, _rank(assessment)))
+            elif held is not None and segment not in assessment.segments and person.person_id not in own:
+                plan.left.append((name, person.person_id))
             elif held is not None and segment not in assessment.segments:
                 plan.members.append(MemberPlan(name, person.person_id, person.key, False, held, _rank(assessment)))
 

@@ -154,8 +154,12 @@ class Runner:
             runs.finish_run(connection, self.run_id, finished, status, stored)
 
     def _purge(self) -> None:
-        """What nobody needs any more: raw records past their retention."""
-        purge_raw(self._database, self._setup.clock() - self._setup.raw_retention)
+        """What nobody needs any more: raw records and settled outbox rows past their retention."""
+        before = self._setup.clock() - self._setup.raw_retention
+        purge_raw(self._database, before)
+        with self._database.write() as connection:
+            for target in self._setup.targets:
+                runs.purge(connection, target.connection, microseconds(before))
 
     # Reading
 
@@ -354,7 +358,9 @@ class Runner:
                 crm.put_conflicts(connection, target.connection, batch.people, part.matches.conflicts, at_us)
                 _put_read(connection, target.connection, part)
                 rows = list(outbox_rows(part))
-                runs.close_settled(connection, target.connection, batch.people, rows)
+                for segment, person in part.left:
+                    crm.remove_members(connection, target.connection, segment, [person])
+                runs.close_settled(connection, target.connection, batch.people, rows, _planned_for(target))
                 runs.enqueue(connection, self.run_id, target.connection, rows)
 
     # Delivering
@@ -509,6 +515,13 @@ def change_of(row: OutboxRow, status: str | None = None, reason: str | None = No
         status=status,
         reason=reason,
     )
+
+
+def _planned_for(target: Target) -> set[tuple[str, str]]:
+    """(operation, object) of everything a plan for this target would name; of a record only if every field is."""
+    segments = {(operation, name) for name in target.segments.values() for operation in ("add", "remove")}
+    whole = all(mapped.written for mapped in target.fields)
+    return {("task", "")} | segments | ({("upsert", name) for name in target.objects} if whole else set())
 
 
 def _put_read(connection: Connection, name: str, part: TargetPlan) -> None:
