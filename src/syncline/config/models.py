@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -46,7 +46,8 @@ __all__ = [
     "WriteWhen",
 ]
 
-TASK_TEXTS: Final = ("alert_it", "alert_en")
+TaskTextName = Literal["alert_it", "alert_en", "hand_off_it", "hand_off_en", "senior_outreach_it", "senior_outreach_en"]
+TASK_TEXTS: Final[tuple[str, ...]] = get_args(TaskTextName)
 """The task texts that are shipped."""
 
 _WORD: Final = r"[^\W\d][\w-]*"
@@ -294,9 +295,7 @@ class TaskConfig(_Model):
     """A task for a sales person."""
 
     to: Text = Field(description="the connection whose CRM gets the task")
-    text: Literal["alert_it", "alert_en"] | None = Field(
-        default=None, description="a shipped text; subject and body override its parts"
-    )
+    text: TaskTextName | None = Field(default=None, description="a shipped text; subject and body override its parts")
     subject: Text | None = Field(default=None, description="what the task is called; {name} and others are filled in")
     body: str | None = Field(default=None, description="what stands in the task; {name} and others are filled in")
     due: Duration = Field(

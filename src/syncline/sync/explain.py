@@ -76,6 +76,7 @@ class Explanation:
                     "amount": str(c.amount),
                     "signal": c.signal,
                     "value": str(c.value) if isinstance(c.value, Decimal) else c.value,
+                    "says": dict(c.says),
                     "weight": None if c.weight is None else str(c.weight),
                     "events": [self._event(event) for event in c.events],
                 }

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
-from syncline.actions.tasks import Priority, TaskText, priority_of, render
+from syncline.actions.tasks import Priority, TaskText, priority_of, render, threshold
 from syncline.model import RemoteRef, Value, event_id
 from syncline.scoring.program import Program
 from syncline.scoring.result import Assessment
@@ -243,8 +243,8 @@ class Planner:
         score = assessment.scores[action.score] if action.score else None
         priority = action.priority
         if priority is None and score is not None and action.score is not None:
-            bands = self.program.scores[action.score].bands
-            priority = priority_of(score.value, max((band.at_least for band in bands), default=Decimal(0)))
+            at_least = threshold(self.program.scores[action.score], action.score, action.rule)
+            priority = priority_of(score.value, at_least)
         words = {**person.attributes, "email": person.emails[0] if person.emails else ""}
         task = render(action.text, words, score, as_of=self.as_of, due=action.due, priority=priority or "normal")
         return {

@@ -313,11 +313,13 @@ ACTIONS = {
     ),
     "task without words": (
         BASE + ACTION + "    task: {to: crm, due: 2h}\n",
-        "9: actions[0].task: has no words; give 'subject', or 'text' with one of: alert_it, alert_en",
+        "9: actions[0].task: has no words; give 'subject', or 'text' with one of: alert_it, alert_en, hand_off_it, "
+        "hand_off_en, senior_outreach_it, senior_outreach_en",
     ),
     "unknown text": (
         BASE + ACTION + "    task: {to: crm, text: alert_de}\n",
-        "9: actions[0].task.text: not valid; did you mean 'alert_en'? Known: alert_en, alert_it",
+        "9: actions[0].task.text: not valid; did you mean 'alert_en'? Known: alert_en, alert_it, hand_off_en, "
+        "hand_off_it, senior_outreach_en, senior_outreach_it",
     ),
     "unknown priority": (
         BASE + ACTION + "    task: {to: crm, subject: Call, priority: hihg}\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ syncs:
     segments: {lead_caldo: "Lead caldo"}
     guard: {creates: null, clears: 10}
 """
+from syncline.config.models import TASK_TEXTS
 
 
 @pytest.fixture
@@ -207,3 +209,8 @@ def test_an_error_of_someone_else_gets_its_place(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: there is no such file"):
         read(tmp_path / "nowhere.yaml", {})
+
+
+def test_the_task_texts_that_may_be_named_are_those_that_are_shipped() -> None:
+    texts = resources.files("syncline.actions.texts")
+    assert set(TASK_TEXTS) == {item.name.removesuffix(".yaml") for item in texts.iterdir() if ".yaml" in item.name}
