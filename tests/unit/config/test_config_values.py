@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncline.config import Config, KindInfo, Loaded, Origin, read, settings
-from syncline.config.models import ActionConfig
+from syncline.config.models import TASK_TEXTS, ActionConfig
 from syncline.errors import ConfigError, Problem
 
 GOOD = """
@@ -58,7 +58,6 @@ syncs:
     segments: {lead_caldo: "Lead caldo"}
     guard: {creates: null, clears: 10}
 """
-from syncline.config.models import TASK_TEXTS
 
 
 @pytest.fixture
