@@ -174,7 +174,7 @@ def test_an_address_that_cannot_be_called_is_a_configuration_error(base: str) ->
 
 
 def test_nothing_secret_is_logged(vendor: LittleVendor, http: Http, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "urllib3"):
         address = vendor.url.replace("//", f"//user:{SECRET}@")
         http.request("POST", f"{address}/thing?key={SECRET}", json={"key": SECRET}, headers={"X-Key": SECRET})
     assert "crm: POST /thing -> 200" in caplog.text
