@@ -19,6 +19,7 @@ SPEC = Path(__file__).parents[4] / "shared" / "specs" / "mailchimp" / "mailchimp
 pytestmark = pytest.mark.skipif(not SPEC.is_file(), reason="the vendor's contract (shared/specs/mailchimp) is not here")
 openapi_core = pytest.importorskip("openapi_core", reason="openapi-core is not installed")
 contrib = pytest.importorskip("openapi_core.contrib.requests")
+OpenAPIError = pytest.importorskip("openapi_core.exceptions").OpenAPIError
 
 SERVER = "https://server.api.mailchimp.com"
 
@@ -55,6 +56,23 @@ def traffic(simulate, connect, pull):
         address = urlsplit(response.request.url)
         response.request.url = f"{SERVER}{address.path}{'?' if address.query else ''}{address.query}"
     return taken
+
+
+def test_the_traffic_is_of_every_stream(traffic):
+    last = {urlsplit(response.request.url).path.rpartition("/")[2] for response in traffic}
+    assert {"members", "reports", "open-details", "email-activity", "unsubscribed"} <= last
+
+
+def test_the_contract_refuses_what_it_does_not_know(contract, traffic):
+    """The tests below can fail: a wrong type in an answer, and an address nobody serves, are refused."""
+    answer = next(response for response in traffic if urlsplit(response.request.url).path.endswith("/members"))
+    answer._content = json.dumps({**answer.json(), "total_items": "many"}).encode()
+    request = contrib.RequestsOpenAPIRequest(answer.request)
+    with pytest.raises(OpenAPIError):
+        contract.validate_response(request, contrib.RequestsOpenAPIResponse(answer))
+    answer.request.url = f"{SERVER}/3.0/nonsense"
+    with pytest.raises(OpenAPIError):
+        contract.validate_request(contrib.RequestsOpenAPIRequest(answer.request))
 
 
 def test_every_request_keeps_to_the_contract(contract, traffic):

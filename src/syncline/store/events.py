@@ -38,7 +38,6 @@ __all__ = [
     "mark_machine",
     "mark_stale",
     "move_to_people",
-    "of_person",
     "remove",
     "restore",
     "suppress",
@@ -103,12 +102,6 @@ def in_windows(connection: Connection, type_: str, windows: Sequence[Window]) ->
             rows = connection.execute(_windowed(connection, table), {"windows": wanted, "type": type_})
             found.extend(_stored(table, row) for row in rows)
     return found
-
-
-def of_person(connection: Connection, person_id: int) -> list[EventRow]:
-    """What one person did, in order; repeats are left out."""
-    rows = connection.execute(_select(event).where(event.c.person_id == person_id).order_by(event.c.t_us, event.c.id))
-    return [_row(row) for row in rows]
 
 
 def append(connection: Connection, rows: Sequence[EventRow], *, kept: bool = True) -> None:

@@ -92,9 +92,16 @@ def test_it_is_given_back_when_the_run_fails(database: Database) -> None:
         pass
 
 
+def holders(database: Database) -> dict[str, str]:
+    """Lease → who holds it, as the store says."""
+    with database.read() as connection:
+        return {row.name: row.owner for row in connection.execute(select(schema.lease))}
+
+
 def test_leases_of_different_names_do_not_meet(database: Database) -> None:
     with hold(database, "run", clock()), hold(database, "other", clock()):
-        pass
+        assert set(holders(database)) == {"run", "other"}
+    assert not holders(database)
 
 
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(database: Database) -> None:
@@ -218,14 +225,16 @@ def test_a_living_process_of_this_machine_is_believed_whatever_the_time(database
 
 def test_a_process_id_used_again_is_not_the_holder(database: Database) -> None:
     """Containers start with the same few ids again and again: the holder's may be ours."""
-    held_by(database, f"{socket.gethostname()}:{os.getpid()}:1-abcd")
+    before = f"{socket.gethostname()}:{os.getpid()}:1-abcd"
+    held_by(database, before)
     with hold(database, "run", clock()):
-        pass
+        assert holders(database)["run"] != before
     if not lease._started(os.getppid()):
         pytest.skip("this system does not tell when a process started")
-    held_by(database, f"{socket.gethostname()}:{os.getppid()}:1-abcd")
+    before = f"{socket.gethostname()}:{os.getppid()}:1-abcd"
+    held_by(database, before)
     with hold(database, "run", clock()):
-        pass
+        assert holders(database)["run"] != before
 
 
 class Ticks:
