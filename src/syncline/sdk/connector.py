@@ -105,7 +105,11 @@ class Polls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """An HTTP request as it came in; `body` is raw, `headers` are lower-case."""
+    """An HTTP request as it came in; `body` is raw, `headers` are lower-case.
+
+    `url` is the whole address as the vendor called it (scheme, host, path and query), for signatures that cover it;
+    behind a proxy the host rebuilds it from its public address. A replay window counts from `received_at`.
+    """
 
     method: str
     path: str
@@ -113,12 +117,18 @@ class WebhookRequest:
     headers: dict[str, str]
     body: bytes
     received_at: datetime
+    url: str = ""
 
 
 @runtime_checkable
 class Receives(Protocol):
     def receive(self, request: WebhookRequest) -> Sequence[RawRecord]:
-        """Verify first (WebhookRejectedError), then parse. Slow work belongs to `normalize`."""
+        """Verify first (WebhookRejectedError), in constant time; then parse. Pure: no call, no clock but
+        `request.received_at`. Slow work belongs to `normalize`.
+
+        A sink's webhooks are notices that something changed there: the host keeps them, and reads the truth with
+        `changes`. Their stream is the object's name.
+        """
 
 
 class Sink(Connector[C]):

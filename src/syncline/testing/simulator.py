@@ -28,7 +28,21 @@ from syncline.sdk import SimulatorOptions
 
 __all__ = ["Fault", "FaultKind", "Table", "VendorSimulator"]
 
-FaultKind = Literal["drop_before", "drop_after", "status", "html", "truncated", "cut_off", "slow"]
+FaultKind = Literal[
+    "drop_before",
+    "drop_after",
+    "status",
+    "html",
+    "truncated",
+    "cut_off",
+    "slow",
+    "too_many",
+    "expiry",
+    "quota",
+    "refuse",
+    "lock",
+]
+Trouble = Literal["refuse", "lock"]
 Handler = Callable[..., Response]
 
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -42,6 +56,11 @@ class Fault:
     `drop_before` closes the connection unprocessed, `drop_after` processes the request and then closes it;
     `status` answers `status` with `body` and `headers`; `slow` waits for `seconds` first; `truncated` gives half the
     body as if it were all (a broken cache does), `cut_off` closes the connection in the middle of it.
+
+    In the vendor's own words: `too_many` refuses for the rate (asking to wait `seconds`, if that is not 0), `expiry`
+    ends every session before the request is looked at, `quota` refuses everything from the first strike until the
+    simulated clock has moved by `seconds`. `refuse` and `lock` are about single records: those whose id, key or
+    address matches `key` are refused for good, or are locked for now; `times` counts records.
     """
 
     kind: FaultKind
@@ -53,6 +72,7 @@ class Fault:
     body: Any = None
     headers: Mapping[str, str] | None = None
     seconds: float = 0.0
+    key: str = "*"
 
 
 class Table(MutableMapping[str, dict[str, Any]]):
@@ -150,6 +170,7 @@ class VendorSimulator:
         self.random = random.Random(self.options.seed)  # noqa: S311  # seeded on purpose: the same people every time
         self.faults = [Fault(**fault) for fault in self.options.faults.get("faults", [])]
         self.in_flight = 0
+        self._line = ""
         self._chance = random.Random(self.options.seed)  # noqa: S311  # its own, so that faults do not shift the seeding
         self._fixed = datetime.fromisoformat(self.options.clock).astimezone(UTC) if self.options.clock else None
         folder = self.options.folder
@@ -192,6 +213,18 @@ class VendorSimulator:
     def not_found(self, request: Request, error: HTTPException) -> Response:
         return Response(error.description or "", status=error.code or 404)
 
+    def too_many(self, retry_after: float | None) -> Response:
+        """How this vendor says that there were too many calls."""
+        headers = {} if retry_after is None else {"Retry-After": f"{retry_after:.0f}"}
+        return Response("Too Many Requests", status=429, headers=headers)
+
+    def over_quota(self) -> Response:
+        """How this vendor says that the day's calls are used up."""
+        return self.too_many(None)
+
+    def expire_sessions(self) -> None:
+        """Whatever a log-in gave is no longer valid; a vendor without sessions has nothing to do."""
+
     # What a vendor uses
 
     @property
@@ -202,6 +235,7 @@ class VendorSimulator:
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
         self._faults = list(faults)
+        self._quota_ends: datetime | None = None
         self._struck: Counter[int] = Counter()
         self._seen: Counter[int] = Counter()
 
@@ -217,6 +251,18 @@ class VendorSimulator:
 
     def advance(self, by: timedelta) -> None:
         self._fixed = self.now() + by
+
+    def trouble_with(self, *names: str) -> Trouble | None:
+        """The trouble a fault wants for the record that goes by these names: its id, our key, its address.
+
+        A handler asks once for each record it is about to write, and answers for it as the vendor would.
+        """
+        for number, fault in enumerate(self.faults):
+            if fault.kind not in ("refuse", "lock") or not self._concerns(fault):
+                continue
+            if any(fnmatchcase(name, fault.key) for name in names if name) and self._spend(number, fault):
+                return "refuse" if fault.kind == "refuse" else "lock"
+        return None
 
     def count(self, name: str, by: int = 1) -> None:
         self._counters[name] += by
@@ -266,11 +312,13 @@ class VendorSimulator:
             self.in_flight += 1
         try:
             with self._lock:
-                fault = self._strike(request)
+                self._line = f"{request.method} {request.path}"
+                fault = self._strike()
                 self.count("calls")
             if fault and fault.kind == "slow":
                 self._stopping.wait(fault.seconds)  # outside the lock: others are served meanwhile
             with self._lock:
+                self._line = f"{request.method} {request.path}"
                 response = self._answer(request, fault)
                 self._journal.commit()
         finally:
@@ -285,6 +333,12 @@ class VendorSimulator:
             return self._faulty(fault)
         if fault and fault.kind == "html":
             return Response(_HTML, status=fault.status, content_type="text/html")
+        if fault and fault.kind == "too_many":
+            return self.too_many(fault.seconds or None)
+        if self._quota_ends is not None and self.now() < self._quota_ends:
+            return self.over_quota()
+        if fault and fault.kind == "expiry":
+            self.expire_sessions()
         response = self.before(request) or self._route(request)
         response = self.after(request, response)
         if fault and fault.kind == "drop_after":
@@ -314,21 +368,29 @@ class VendorSimulator:
         except HTTPException as error:  # a handler may `abort`
             return Response.force_type(error.get_response(request.environ))
 
-    def _strike(self, request: Request) -> Fault | None:
-        line = f"{request.method} {request.path}"
+    def _strike(self) -> Fault | None:
         for number, fault in enumerate(self.faults):
-            if not fnmatchcase(line, fault.on if " " in fault.on else f"* {fault.on}"):
+            if fault.kind in ("refuse", "lock") or not self._concerns(fault) or not self._spend(number, fault):
                 continue
-            self._seen[number] += 1
-            if self._seen[number] <= fault.after:
-                continue
-            if fault.times is not None and self._struck[number] >= fault.times:
-                continue
-            if self._chance.random() >= fault.probability:
-                continue
-            self._struck[number] += 1
+            if fault.kind == "quota":
+                self._quota_ends = self.now() + timedelta(seconds=fault.seconds)
             return fault
         return None
+
+    def _concerns(self, fault: Fault) -> bool:
+        return fnmatchcase(self._line, fault.on if " " in fault.on else f"* {fault.on}")
+
+    def _spend(self, number: int, fault: Fault) -> bool:
+        """Whether this fault strikes now; counted if it does."""
+        self._seen[number] += 1
+        if self._seen[number] <= fault.after:
+            return False
+        if fault.times is not None and self._struck[number] >= fault.times:
+            return False
+        if self._chance.random() >= fault.probability:
+            return False
+        self._struck[number] += 1
+        return True
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -164,3 +164,59 @@ def test_query_strings_are_not_logged(shop: Shop, caplog: pytest.LogCaptureFixtu
         get(shop, "/items?key=hush")
     assert "/items" in caplog.text
     assert "hush" not in "".join(r.getMessage() for r in caplog.records if r.name == "syncline.simulator")
+
+
+class Vendor(VendorSimulator):
+    """With sessions, and records that are refused one by one."""
+
+    name = "vendor"
+    routes: ClassVar = [("POST", "/save/<key>", "save")]
+    sessions = 1
+
+    def save(self, request: Request, key: str) -> Response:
+        return Response(self.trouble_with(key) or ("saved" if self.sessions else "log in"))
+
+    def expire_sessions(self) -> None:
+        self.sessions = 0
+
+    def over_quota(self) -> Response:
+        return Response("quota used up", status=403)
+
+
+def _save(vendor: Vendor, key: str) -> str:
+    return requests.post(f"{vendor.url}/save/{key}", timeout=10).text
+
+
+def test_single_records_are_refused_or_locked_by_their_names() -> None:
+    with Vendor() as vendor:
+        vendor.faults = [Fault("refuse", key="bad*", times=None), Fault("lock", on="POST /save/busy", times=1)]
+        assert [_save(vendor, key) for key in ("good", "bad1", "bad2", "busy", "busy")] == [
+            "saved",
+            "refuse",
+            "refuse",
+            "lock",
+            "saved",
+        ]
+
+
+def test_sessions_end_in_the_middle() -> None:
+    with Vendor() as vendor:
+        vendor.faults = [Fault("expiry", after=1)]
+        assert [_save(vendor, "x") for _ in range(2)] == ["saved", "log in"]
+
+
+def test_a_vendor_may_ask_to_slow_down_in_its_own_words(shop: Shop) -> None:
+    shop.faults = [Fault("too_many", seconds=30), Fault("too_many")]
+    answers = [get(shop) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert [answer.headers.get("Retry-After") for answer in answers] == ["30", None, None]
+
+
+def test_a_used_up_quota_lasts_until_the_clock_moves() -> None:
+    with Vendor(SimulatorOptions(clock="2026-06-01T08:00:00+00:00")) as vendor:
+        vendor.faults = [Fault("quota", after=1, seconds=3600)]
+        assert [_save(vendor, "x") for _ in range(3)] == ["saved", "quota used up", "quota used up"]
+        vendor.advance(timedelta(minutes=59))
+        assert _save(vendor, "x") == "quota used up"
+        vendor.advance(timedelta(minutes=1))
+        assert _save(vendor, "x") == "saved"

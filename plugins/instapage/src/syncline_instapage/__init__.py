@@ -1,0 +1,1 @@
+"""The instapage connector."""
