@@ -101,6 +101,8 @@ def _sinks(result: Report) -> Table:
         ("calls to write", lambda sink: sink.planned_calls if planned else sink.write_calls),
         ("calls at least needed", lambda sink: sink.least_write_calls),
     ]
+    if any(sink.planned_credits is not None for sink in result.sinks.values()):
+        rows.append(("credits to write", lambda sink: sink.planned_credits or 0))
     return _by_connection("CRM", rows, result.sinks)
 
 

@@ -51,6 +51,11 @@ class _Entry:
         items = ((number, self.text(*keys, number)) for number in range(len(found) if isinstance(found, list) else 0))
         return {(*self.path, *keys, number): text for number, text in items if text}
 
+    def one_or_more(self, *keys: str | int) -> dict[Path_, str]:
+        """The text under these keys, or the texts of a list there."""
+        alone = self.text(*keys)
+        return self.texts(*keys) if alone is None else {self.at(*keys): alone}
+
     def keys(self, *keys: str | int) -> list[str]:
         found = self.document.at((*self.path, *keys))
         return list(found) if isinstance(found, Mapping) else []
@@ -228,8 +233,12 @@ class _Checks:
             yield from _known("segment", action.at("when", verb), subject, self._segments)
 
     def _task(self, action: _Entry) -> Iterator[Problem]:
-        if to := action.text("task", "to"):
-            yield from self._target(action.at("task", "to"), to, "creates_tasks", "cannot hold tasks")
+        seen: set[str] = set()
+        for path, to in action.one_or_more("task", "to").items():
+            yield from self._target(path, to, "creates_tasks", "cannot hold tasks")
+            if to in seen:
+                yield Problem(path, f"{to!r} is named twice; each CRM gets the task once")
+            seen.add(to)
         banded = action.trigger is not None and "." in action.trigger[1]
         if score := action.text("task", "score"):
             yield from _known("score", action.at("task", "score"), score, self._scores)
@@ -330,8 +339,8 @@ def _known(what: str, path: Path_, name: str, known: Collection[str]) -> Iterato
 
 def _label(action: _Entry) -> str | None:
     """The name an action goes by, as `ActionConfig.label` has it."""
-    to = action.text("task", "to")
-    derived = "_".join((*action.trigger, to)) if action.trigger and to else None
+    to = action.one_or_more("task", "to").values()
+    derived = "_".join((*action.trigger, *to)) if action.trigger and to else None
     return action.text("name") or derived
 
 

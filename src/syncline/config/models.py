@@ -294,7 +294,9 @@ class When(_Model):
 class TaskConfig(_Model):
     """A task for a sales person."""
 
-    to: Text = Field(description="the connection whose CRM gets the task")
+    to: Text | tuple[Text, ...] = Field(
+        description="the connection whose CRM gets the task; a list: each of them gets it"
+    )
     text: TaskTextName | None = Field(default=None, description="a shipped text; subject and body override its parts")
     subject: Text | None = Field(default=None, description="what the task is called; {name} and others are filled in")
     body: str | None = Field(default=None, description="what stands in the task; {name} and others are filled in")
@@ -308,6 +310,17 @@ class TaskConfig(_Model):
     )
     score: Text | None = Field(default=None, description="the score that is told, and that sets the priority")
     owner: Text | None = Field(default=None, description="the CRM's user id; without it the CRM decides")
+
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """The connections whose CRMs get the task."""
+        return (self.to,) if isinstance(self.to, str) else self.to
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if not self.connections:
+            raise Misplaced(("to",), "names no connection; give one, or a list of them: [crm, second_crm]")
+        return self
 
     @model_validator(mode="after")
     def _has_words(self) -> Self:
@@ -331,7 +344,7 @@ class ActionConfig(_Model):
     @property
     def label(self) -> str:
         """Its name, given or derived: `enters_lead_caldo_crm`. Part of every task's key, so it must stay the same."""
-        return self.name or f"{self.when.transition}_{self.when.subject}_{self.task.to}"
+        return self.name or "_".join((self.when.transition, self.when.subject, *self.task.connections))
 
 
 # Syncs

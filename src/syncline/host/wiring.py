@@ -143,16 +143,17 @@ def _values(mapping: FieldMapping, bands: Mapping[str, Sequence[str]]) -> tuple[
 
 
 def action_rules(config: Config) -> list[ActionRule]:
-    return [_rule(config, action) for action in config.actions]
+    """One rule for each CRM that an action's task goes to."""
+    return [_rule(config, action, name) for action in config.actions for name in action.task.connections]
 
 
-def _rule(config: Config, action: ActionConfig) -> ActionRule:
+def _rule(config: Config, action: ActionConfig, connection: str) -> ActionRule:
     task = action.task
     return ActionRule(
         name=action.label,
         rule=action.when.rule,
         on=action.when.transition,
-        connection=task.to,
+        connection=connection,
         text=_words(action),
         due=task.due,
         score=config.task_score(action),

@@ -226,7 +226,7 @@ class Planner:
         person = batch.people[assessment.person_id]
         return [
             ActionRow(
-                key=event_id("task", person.key, action.name, moved, str(standing.entered)),
+                key=event_id("task", person.key, action.connection, action.name, moved, str(standing.entered)),
                 person_id=person.person_id,
                 connection=action.connection,
                 rule=action.name,

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from syncline.model import Limits
+
 __all__ = [
     "RecordChange",
     "Report",
@@ -15,10 +17,9 @@ __all__ = [
     "SourceReport",
     "Undecided",
     "calls_for",
+    "credits_for",
     "plan_batches",
 ]
-
-from syncline.model import Limits
 
 
 class _Model(BaseModel):
@@ -71,6 +72,7 @@ class Undecided(_Model):
 
 class SinkReport(_Model):
     planned_calls: int = 0
+    planned_credits: int | None = Field(default=None, description="what they cost, where the vendor counts credits")
     calls: int = 0
     write_calls: int = 0
     least_write_calls: int = 0
@@ -119,6 +121,24 @@ def calls_for(rows: Counter[tuple[str, str, str]], limits: Limits) -> int:
         for (operation, _, _), count in rows.items()
         for size in plan_batches(operation, count, limits)
     )
+
+
+def credits_for(rows: Counter[tuple[str, str, str]], limits: Limits) -> int | None:
+    """What these rows cost a vendor that counts credits and not calls; None for one that counts calls."""
+    if not limits.credit_rows:
+        return None
+    return sum(
+        _credits(operation, size, limits)
+        for (operation, _, _), count in rows.items()
+        for size in plan_batches(operation, count, limits)
+    )
+
+
+def _credits(operation: str, size: int, limits: Limits) -> int:
+    if operation == "upsert" and size > limits.upsert_batch:
+        return limits.credit_rows["bulk"]
+    rows = limits.credit_rows[operation if operation in ("upsert", "task") else "member"]
+    return -(-size // rows)
 
 
 def plan_batches(operation: str, count: int, limits: Limits) -> list[int]:

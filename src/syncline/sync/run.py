@@ -39,7 +39,7 @@ from syncline.sync.mirror import describe, refresh, settle_unanswered
 from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
 from syncline.sync.progress import NoProgress, Progress
 from syncline.sync.pull import PullReport, pull, purge_raw, replay
-from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for
+from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for, credits_for
 from syncline.sync.retry import Retry, retrying
 from syncline.sync.target import Target
 
@@ -306,6 +306,7 @@ class Runner:
             rows = self._operations.get(target.connection, Counter())
             report = self.report.sinks[target.connection]
             report.planned_calls = report.least_write_calls = calls_for(rows, target.limits)
+            report.planned_credits = credits_for(rows, target.limits)
             try:
                 self._guard(target, rows)
             except GuardError as error:

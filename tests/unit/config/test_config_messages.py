@@ -311,6 +311,18 @@ ACTIONS = {
         BASE + ACTION + "    task: {to: newsletter, subject: Call}\n",
         "9: actions[0].task.to: 'newsletter' (plugin mailchimp) cannot hold tasks; those that can: crm",
     ),
+    "task for a source in a list": (
+        BASE + ACTION + "    task: {to: [crm, newsletter], subject: Call}\n",
+        "9: actions[0].task.to[1]: 'newsletter' (plugin mailchimp) cannot hold tasks; those that can: crm",
+    ),
+    "task twice for one CRM": (
+        BASE + ACTION + "    task: {to: [crm, crm], subject: Call}\n",
+        "9: actions[0].task.to[1]: 'crm' is named twice; each CRM gets the task once",
+    ),
+    "task for nobody": (
+        BASE + ACTION + "    task: {to: [], subject: Call}\n",
+        "9: actions[0].task.to: names no connection; give one, or a list of them: [crm, second_crm]",
+    ),
     "task without words": (
         BASE + ACTION + "    task: {to: crm, due: 2h}\n",
         "9: actions[0].task: has no words; give 'subject', or 'text' with one of: alert_it, alert_en, hand_off_it, "

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncline.model import Limits
-from syncline.sync.report import Report, SinkReport, calls_for, plan_batches
+from syncline.sync.report import Report, SinkReport, calls_for, credits_for, plan_batches
 
 LIMITS = Limits(upsert_batch=200, task_batch=100, member_batch=50, bulk_from=2000, bulk_batch=10_000, bulk_calls=4)
 UPSERT = ("upsert", "Lead", "Id")
@@ -60,6 +60,22 @@ def test_creates_updates_objects_and_segments_are_calls_of_their_own() -> None:
 
 def test_without_a_bulk_interface_batches_go_on() -> None:
     assert calls_for(Counter({UPSERT: 50_000}), Limits(200, 200, 200)) == 250
+
+
+def test_credits_are_counted_by_started_rows_where_the_vendor_counts_them() -> None:
+    limits = Limits(
+        100,
+        100,
+        100,
+        bulk_from=5000,
+        bulk_batch=25_000,
+        bulk_calls=2,
+        credit_rows={"upsert": 10, "task": 10, "member": 50, "bulk": 500},
+    )
+    rows = Counter({UPSERT: 101, ("task", "", ""): 9, ("add", "Hot", ""): 51, ("remove", "Hot", ""): 1})
+    assert credits_for(rows, limits) == (10 + 1) + 1 + 2 + 1
+    assert credits_for(Counter({UPSERT: 5000}), limits) == 500
+    assert credits_for(rows, LIMITS) is None
 
 
 @pytest.mark.parametrize(
