@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*))
 READY := $(VENV)/.ready
 JOBS ?= auto
 
-.PHONY: demo test check format bench soak clean
+.PHONY: demo test check format bench soak record clean
 
 demo: $(READY)
 	$(BIN)/syncline demo
@@ -29,6 +29,9 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/pytest -n $(JOBS) -m soak --kills=$(or $(KILLS),50)
+
+record: $(READY)
+	$(BIN)/python -m syncline.testing.record $(VENDOR) $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) .syncline .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,6 +27,7 @@ from syncline.errors import (
     SynclineError,
 )
 from syncline.host import Host
+from syncline.host.drift import compare, shapes
 from syncline.host.plugins import Plugins
 from syncline.sync.report import Report
 
@@ -272,6 +273,24 @@ def plugins(as_json: AsJson = False) -> None:
         show.rows(Console(), "Connectors", columns, data)
     for broken in found.broken:
         print(broken, file=sys.stderr)  # noqa: T201  # the log
+
+
+@app.command()
+def drift(
+    fresh: Annotated[Path, typer.Argument(help="a new recording: a cassette, or a folder of them")],
+    kept: Annotated[
+        Path | None, typer.Option(help="what to hold it against; default: the folder of its name in cassettes/")
+    ] = None,
+) -> None:
+    """Say how a vendor's answers in a fresh recording differ in shape from those that are kept; exit code 3 if so."""
+    known, found = shapes(kept or Path("cassettes") / fresh.name), shapes(fresh)
+    both = known.keys() & found.keys()
+    differences = compare(known, found)
+    for difference in differences:
+        print(difference)  # noqa: T201  # the result
+    new = len(found) - len(both)
+    print(f"{len(both)} calls compared, {new} not kept so far; differences: {len(differences)}")  # noqa: T201  # the result
+    raise typer.Exit(EXIT_STOPPED if differences else 0)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -26,6 +27,8 @@ from vcr.cassette import Cassette  # type: ignore[import-untyped]
 from vcr.persisters.filesystem import CassetteNotFoundError  # type: ignore[import-untyped]
 from vcr.request import Request  # type: ignore[import-untyped]
 from vcr.serialize import deserialize, serialize  # type: ignore[import-untyped]
+
+from syncline.testing.redact import Redactor
 
 __all__ = ["CassetteError", "Provenance", "provenance_of", "use_cassette"]
 
@@ -82,19 +85,26 @@ class Provenance:
 
 @contextmanager
 def use_cassette(
-    path: Path, *, record: bool = False, source: str | None = None, today: date | None = None
+    path: Path,
+    *,
+    record: bool = False,
+    source: str | None = None,
+    today: date | None = None,
+    redactor: Redactor | None = None,
 ) -> Iterator[Cassette]:
     """Replay `path` for all HTTP inside the block; with `record`, make it anew from what is really sent.
 
     Open sessions inside the block: connections opened before it are not intercepted. `source` and `today` go into the
     first line of a new recording (default: the hosts that answered, and today); what answered on loopback is
-    synthetic. CassetteError when the file is missing or does not say where it comes from, when an interaction is
-    never played, or when a recording would be empty. vcrpy's own error says how an unknown request differs.
+    synthetic. With a `redactor` a recording keeps nothing personal.
+
+    CassetteError when the file is missing or does not say where it comes from, when an interaction is never played, or
+    when a recording would be empty. vcrpy's own error says how an unknown request differs.
     """
     if not record:
         provenance_of(path)
     tape = _Tape(record=record, source=source, today=today or datetime.now(UTC).date())
-    with _recorder(tape).use_cassette(path) as cassette:
+    with _recorder(tape, redactor).use_cassette(path) as cassette:
         yield cassette
     if record and not len(cassette):
         raise CassetteError(f"nothing was sent, so nothing was recorded: {path}")
@@ -157,12 +167,12 @@ class _Tape:
         return Provenance("recorded", self._source or " ".join(hosts), self._today)
 
 
-def _recorder(tape: _Tape) -> vcr.VCR:
+def _recorder(tape: _Tape, redactor: Redactor | None) -> vcr.VCR:
     recorder = vcr.VCR(
         record_mode=vcr.mode.ALL if tape.record else vcr.mode.NONE,
         match_on=("method", "address", "canonical_body"),
-        before_record_request=_clean_request,
-        before_record_response=_clean_response,
+        before_record_request=partial(_clean_request, redactor=redactor),
+        before_record_response=partial(_clean_response, redactor=redactor),
         decode_compressed_response=True,
         record_on_exception=False,  # a test that failed half way must not leave half a cassette
     )
@@ -182,16 +192,19 @@ def _same_body(sent: Request, recorded: Request) -> None:
         raise AssertionError(f"sent {sent.body!r}, recorded {recorded.body!r}")
 
 
-def _clean_request(request: Request) -> Request:
+def _clean_request(request: Request, redactor: Redactor | None = None) -> Request:
     """The request as it is kept and compared; cleaning twice changes nothing."""
     request.uri = _clean_address(request.uri)
     request.headers = {n: v for n, v in request.headers.items() if _allowed(n, _REQUEST_HEADERS)}
     content_type = str(request.headers.get("Content-Type", ""))
     request.body = _canonical_body(request.body, content_type)
+    if redactor is not None:
+        request.uri = redactor.text(request.uri)
+        request.body = request.body and redactor.sent(request.body, content_type)
     return request
 
 
-def _clean_response(response: dict[str, Any]) -> dict[str, Any]:
+def _clean_response(response: dict[str, Any], redactor: Redactor | None = None) -> dict[str, Any]:
     response["headers"] = {
         name: [_scrub(value) for value in values]
         for name, values in response["headers"].items()
@@ -200,6 +213,9 @@ def _clean_response(response: dict[str, Any]) -> dict[str, Any]:
     body = response["body"]
     if body.get("string"):
         body["string"] = _scrub_bytes(body["string"])
+    if redactor is not None and body.get("string"):
+        content_type = " ".join(response["headers"].get("Content-Type", response["headers"].get("content-type", [])))
+        body["string"] = redactor.body(body["string"], content_type)
     return response
 
 
