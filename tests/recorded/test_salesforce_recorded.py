@@ -26,7 +26,7 @@ from syncline.errors import SchemaDriftError
 from syncline.model import Field, Outcome
 from syncline.sdk import SimulatorOptions
 from syncline_salesforce.errors import drifted_field, error_of, problem_of_cell, token_error
-from syncline_salesforce.payloads import SAVE_RESULTS, BulkJob, ObjectDescribe, QueryPage
+from syncline_salesforce.payloads import SAVE_RESULTS, BulkJob, DeletedRecords, ObjectDescribe, QueryPage
 from syncline_salesforce.saving import outcome_of, problem_outcome
 from syncline_salesforce.simulator import SalesforceSimulator
 from syncline_salesforce.simulator.org import SaveError
@@ -121,7 +121,6 @@ NOT_USED = {
     r"/recent$|__list_view_": "not used: lists made for people",
     r"subscription__": "not used: change events, changes are polled",
     r"__user-info": "not used: userinfo, the token's answer names the user",
-    r"__get_deleted_": "not used: getDeleted, queryAll brings tombstones",
     r"__payload\.json$": "not used: a request, not an answer",
     r"__upsert_updated_": "not used: the empty answer to a single upsert before v46",
 }
@@ -142,6 +141,8 @@ def verdict(answer: Answer, types: dict[str, dict[str, Field]]) -> str:
         return _saved(answer)
     if "totalSize" in body:
         return _query(body)
+    if "deletedRecords" in body:
+        return _deleted(body)
     if "childRelationships" in body:
         return _describe(body, types)
     return f"job {BulkJob.model_validate(body).state}" if "operation" in body else _record(body, types)
@@ -171,6 +172,12 @@ def _query(body: dict[str, Any]) -> str:
             if name == "SystemModstamp":
                 assert parse_datetime(raw).tzinfo is not None
     return "query page"
+
+
+def _deleted(body: dict[str, Any]) -> str:
+    listed = DeletedRecords.model_validate(body)
+    assert all(parse_datetime(gone.deleted) >= parse_datetime(listed.earliest) for gone in listed.records)
+    return f"{len(listed.records)} deleted"
 
 
 def _describe(body: dict[str, Any], types: dict[str, dict[str, Field]]) -> str:
@@ -400,7 +407,7 @@ TABLE: dict[str, dict[str, int]] = {
     "restforce/auth_error_response.json": {"AuthError": 1},
     "restforce/expired_session_response.json": {"SessionExpiredError": 1},
     "restforce/refresh_error_response.json": {"AuthError": 1},
-    "restforce/sobject__get_deleted_success_response.json": {"not used: getDeleted, queryAll brings tombstones": 1},
+    "restforce/sobject__get_deleted_success_response.json": {"1 deleted": 1},
     "restforce/sobject__list_view_results_success_response.json": {"not used: lists made for people": 1},
     "restforce/sobject__query_aggregate_success_response.json": {"query page": 1},
     "restforce/sobject__query_error_response.json": {"ConnectorError": 1},

@@ -31,7 +31,7 @@ RECORD = bool(os.environ.get("SYNCLINE_RECORD"))
 LOOPBACK = "http://simulator.invalid"
 NOW = simulated_now()
 SINCE = '{"since": "2026-06-01T07:00:00.000Z"}'
-THEN = f"then {SINCE.replace('07:00', '08:00')}"
+THEN = 'then {"since": "2026-06-01T08:00:00.000Z", "swept": "2026-06-01T07:00:00.000Z"}'
 LEADS = ("00Q5e0000000001EAA", "00Q5e0000000006EAA")
 """The first leads of the seeded org; the second was never converted."""
 SPECS = (
@@ -145,7 +145,7 @@ CASES = [
             "00Q5e0000000002EAA person sara.ricci3@dedalo.example",
             "00Q5e000000000IEAQ person cliente11@bottega.example",
             "00Q5e000000000JEAQ person cliente12@bottega.example",
-            THEN,
+            THEN.replace("07:00", "08:00"),
         ],
         _small_pages,
     ),

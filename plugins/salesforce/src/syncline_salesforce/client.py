@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
@@ -29,7 +29,7 @@ from syncline.sdk.http import purpose
 from syncline_salesforce.config import SalesforceConfig
 from syncline_salesforce.errors import SessionExpiredError, translated
 from syncline_salesforce.login import fetch_token
-from syncline_salesforce.payloads import BulkJob, QueryPage, Token
+from syncline_salesforce.payloads import BulkJob, DeletedRecords, QueryPage, Token
 
 __all__ = ["Client"]
 
@@ -165,6 +165,14 @@ class Client:
             records.extend(page.records)
         return records
 
+    def deleted(self, object: str, start: datetime, end: datetime) -> DeletedRecords:
+        """What was deleted in between, for good too (getDeleted)."""
+        path = f"sobjects/{quote(object, safe='')}/deleted/"
+        span = {"start": start.isoformat(timespec="seconds"), "end": end.isoformat(timespec="seconds")}
+        answer = self._read(f"deleted {object}", lambda s: s.restful(path, params=span))
+        with translated(f"{self._context.connection}: deleted {object}", self.last_answer):
+            return DeletedRecords.model_validate(answer)
+
     def tooling(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """A call of the Tooling API."""
         return self.call(f"{method} tooling/{path}", lambda s: s.toolingexecute(path, method, dict(body)))
@@ -202,19 +210,43 @@ class Client:
     def job_results(self, job: str, which: str) -> str:
         """The CSV of `successfulResults`, `failedResults` or `unprocessedrecords`."""
         with purpose("read"):
-            answer = self._job_call("GET", job, f"/{which}", {"Accept": "text/csv"})
+            answer = self._job_call("GET", f"ingest/{job}/{which}", {"Accept": "text/csv"})
         return answer.content.decode("utf-8")
 
     def delete_job(self, job: str) -> None:
         """Take the job and its results away; they would stay for seven days."""
-        self._job_call("DELETE", job, "", {})
+        self._job_call("DELETE", f"ingest/{job}", {})
 
-    def _job_call(self, method: str, job: str, rest: str, headers: Mapping[str, str]) -> requests.Response:
+    def create_query_job(self, object: str, soql: str, *, deleted: bool) -> BulkJob:
+        """A job that answers a query."""
+        operation = "queryAll" if deleted else "query"
+        with purpose("read"):
+            return self._job(object, lambda client: client.create_job(operation, query=soql), f"create {object} query")
+
+    def look_at_query_job(self, object: str, job: str) -> BulkJob:
+        """How far the query is."""
+        with purpose("read"):
+            return self._job(object, lambda client: client.get_job(job, True), f"look at {object} query")
+
+    def query_results(self, job: str, locator: str, most: int) -> tuple[str, str]:
+        """The CSV of up to `most` rows from `locator` on, and where the next ones are; empty after the last."""
+        parameters = {"maxRecords": most} | ({"locator": locator} if locator else {})
+        with purpose("read"):
+            answer = self._job_call("GET", f"query/{job}/results", {"Accept": "text/csv"}, params=parameters)
+        following = answer.headers.get("Sforce-Locator", "null")
+        return answer.content.decode("utf-8"), "" if following == "null" else following
+
+    def delete_query_job(self, job: str) -> None:
+        """Take the query and its results away."""
+        with purpose("read"):
+            self._job_call("DELETE", f"query/{job}", {})
+
+    def _job_call(self, method: str, path: str, headers: Mapping[str, str], **arguments: Any) -> requests.Response:
         def work(salesforce: Salesforce) -> requests.Response:
-            url = f"{salesforce.bulk2_url}ingest/{job}{rest}"
-            return call_salesforce(url, method, salesforce.session, {**salesforce.headers, **headers})
+            url = f"{salesforce.bulk2_url}{path}"
+            return call_salesforce(url, method, salesforce.session, {**salesforce.headers, **headers}, **arguments)
 
-        return self.call(f"{method} job{rest}", work)
+        return self.call(f"{method} jobs/{path}", work)
 
 
 class _Session:

@@ -80,6 +80,8 @@ class SalesforceConfig(ConnectorConfig):
     """The unique external id field that holds our key, on tasks too."""
     bulk_from: int | None = Field(default=20_000, gt=200)
     """From this many writes of one object on the Bulk API is used; null switches it off, and so do the next two."""
+    bulk_query_from: int | None = Field(default=20_000, gt=0)
+    """An object with this many records is read the first time by a bulk query; null switches it off."""
     assignment_rules: bool = False
     """Whether lead assignment rules run on leads we create."""
     allow_duplicates: bool = False

@@ -10,6 +10,8 @@ __all__ = [
     "SAVE_RESULTS",
     "ApiError",
     "BulkJob",
+    "DeletedRecord",
+    "DeletedRecords",
     "DescribedField",
     "DescribedObject",
     "GlobalDescribe",
@@ -93,6 +95,18 @@ class QueryPage(_Payload):
     done: bool
     next_url: str | None = Field(default=None, alias="nextRecordsUrl")
     records: list[dict[str, Any]] = []
+
+
+class DeletedRecord(_Payload):
+    id: str
+    deleted: str = Field(alias="deletedDate")
+
+
+class DeletedRecords(_Payload):
+    """What getDeleted lists. Before `earliest` nothing is known any more."""
+
+    records: tuple[DeletedRecord, ...] = Field(alias="deletedRecords")
+    earliest: str = Field(alias="earliestDateAvailable")
 
 
 class PicklistValue(_Payload):

@@ -14,16 +14,19 @@ from typing import Any, Final
 
 from syncline.errors import CursorExpiredError, TransientError
 from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value, Writer
+from syncline_salesforce.bulk_reading import bulk_rows
 from syncline_salesforce.client import Client
+from syncline_salesforce.erased import SWEEP_EVERY, erased
 from syncline_salesforce.payloads import QueryPage
-from syncline_salesforce.values import decode, parse_datetime, quoted, soql_datetime
+from syncline_salesforce.values import decode, decode_cell, parse_datetime, quoted, soql_datetime
 
-__all__ = ["OVERLAP", "Position", "read_changes", "soql"]
+__all__ = ["OVERLAP", "Bulk", "Position", "read_changes", "soql"]
 
 OVERLAP: Final = timedelta(minutes=5)
 """How late a committed row may appear (vendor sheet §7.1; unverified, so generous)."""
 
 _ALWAYS: Final = ("Id", "SystemModstamp", "LastModifiedById", "IsDeleted")
+_FLAGS: Final = ("IsDeleted", "IsConverted")
 _OF_OBJECT: Final[Mapping[str, tuple[str, ...]]] = {
     "Lead": ("Email", "MasterRecordId", "IsConverted", "ConvertedContactId"),
     "Contact": ("Email", "MasterRecordId"),
@@ -35,8 +38,9 @@ _OF_OBJECT: Final[Mapping[str, tuple[str, ...]]] = {
 class Position:
     """Where a read stands, kept as a small JSON text.
 
-    Everything changed before `since` is known (empty: nothing is). A read that began at `began` has got as far as the
-    record `id` with the stamp `at`; it goes on after it, and its end becomes the next `since`.
+    Everything changed before `since` is known (empty: nothing is), and everything erased before `swept`. A read that
+    began at `began` has got as far as the record `id` with the stamp `at`; it goes on after it, and its end becomes the
+    next `since`.
 
     Whether later pages show a record as it was when the query began could not be verified. So a stamp from about then
     (`OVERLAP`) may be out of order, and is no position: it would skip the records that had not come yet.
@@ -46,6 +50,7 @@ class Position:
     began: str = ""
     at: str = ""
     id: str = ""
+    swept: str = ""
 
     @classmethod
     def of(cls, cursor: str | None) -> Position:
@@ -54,7 +59,7 @@ class Position:
             return cls()
         try:
             found = cls(**json.loads(cursor))
-            for text in (found.since, found.began, found.at):
+            for text in (found.since, found.began, found.at, found.swept):
                 if text:
                     parse_datetime(text)
         except (TypeError, ValueError) as error:
@@ -67,12 +72,27 @@ class Position:
         row = next((r for r in reversed(rows) if parse_datetime(r["SystemModstamp"]) < settled), None)
         return self if row is None else replace(self, at=row["SystemModstamp"], id=row["Id"])
 
+    @property
+    def due_for_sweep(self) -> bool:
+        """Whether what was erased is to be asked for; not by the first read, which has nothing to lose."""
+        since = self.swept or self.since
+        return bool(since) and parse_datetime(self.began) - parse_datetime(since) >= SWEEP_EVERY
+
+    def end(self, *, swept: bool) -> Position:
+        """Where the next read begins when this one has come to its end."""
+        return Position(since=self.began, swept=self.began if swept or not self.since else self.swept or self.since)
+
     def text(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v})
 
 
 def read_changes(
-    client: Client, object: str, fields: Sequence[str], cursor: str | None, describe: Callable[[], Sequence[Field]]
+    client: Client,
+    object: str,
+    fields: Sequence[str],
+    cursor: str | None,
+    describe: Callable[[], Sequence[Field]],
+    bulk: Bulk,
 ) -> Iterator[ChangePage]:
     """Pages of changed records. `describe` is asked for types only when there is a record to convert."""
     position = Position.of(cursor)
@@ -81,14 +101,15 @@ def read_changes(
     page = client.query(soql(object, names, position), deleted=True)
     if not position.began:
         position = replace(position, began=soql_datetime(client.server_time()))
+    if not position.since and not position.at and bulk.pays_for(page.total):
+        for rows in bulk_rows(client, object, soql(object, names, Position()), bulk.pause):
+            yield ChangePage(reader.records_of_cells(rows), None)
+        yield ChangePage((), position.end(swept=True).text())
+        return
     asked_again = None
-    while True:
-        records = reader.records(page)
-        if page.done:
-            yield ChangePage(records, Position(since=position.began).text())
-            return
+    while not page.done:
         position = position.after(page.records)
-        yield ChangePage(records, position.text())
+        yield ChangePage(reader.records(page), position.text())
         try:
             page = client.query_more(page.next_url or "")
         except CursorExpiredError as error:
@@ -97,6 +118,27 @@ def read_changes(
                 raise TransientError(f"{object}: the vendor forgets where we are between two pages") from error
             asked_again = position
             page = client.query(soql(object, names, position), deleted=True)
+    yield from _last(client, object, position, reader.records(page))
+
+
+def _last(client: Client, object: str, position: Position, records: list[RemoteRecord]) -> Iterator[ChangePage]:
+    """The last page, and once a day what was erased."""
+    due = position.due_for_sweep
+    if due:
+        since = parse_datetime(position.swept or position.since) - OVERLAP
+        records += erased(client, object, since, parse_datetime(position.began))
+    yield ChangePage(records, position.end(swept=due).text())
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """When a whole read goes through the Bulk API: from `rows` on (None: never). `pause` waits for the job."""
+
+    rows: int | None
+    pause: Callable[[float], None]
+
+    def pays_for(self, total: int) -> bool:
+        return self.rows is not None and total >= self.rows
 
 
 def soql(object: str, names: Sequence[str], position: Position) -> str:
@@ -134,13 +176,25 @@ class _Reader:
     def records(self, page: QueryPage) -> list[RemoteRecord]:
         if page.records and self._types is None:
             self._types = {f.name: f for f in self._describe()}
-        return [self._record(row) for row in page.records]
+        return [self._record(row, {n: self._value(n, row.get(n)) for n in self._fields}) for row in page.records]
 
-    def _record(self, row: Mapping[str, Any]) -> RemoteRecord:
+    def records_of_cells(self, rows: Sequence[Mapping[str, str]]) -> list[RemoteRecord]:
+        """Of a bulk result, where everything is text."""
+        if rows and self._types is None:
+            self._types = {f.name: f for f in self._describe()}
+        types = self._types or {}
+        plain = [{name: cell or None for name, cell in row.items()} for row in rows]
+        flags = [{flag: row.get(flag) == "true" for flag in _FLAGS} for row in rows]
+        return [
+            self._record({**row, **flag}, {n: decode_cell(types.get(n), row[n] or "") for n in self._fields})
+            for row, flag in zip(plain, flags, strict=True)
+        ]
+
+    def _record(self, row: Mapping[str, Any], values: Mapping[str, Value]) -> RemoteRecord:
         deleted = bool(row.get("IsDeleted"))
         return RemoteRecord(
             ref=RemoteRef(self._object, row["Id"]),
-            fields={} if deleted else {n: self._value(n, row.get(n)) for n in self._fields},
+            fields={} if deleted else values,
             emails=() if deleted or not row.get("Email") else (row["Email"],),
             changed_at=_moment(row.get("SystemModstamp")),
             changed_by=self._writer(row.get("LastModifiedById")),

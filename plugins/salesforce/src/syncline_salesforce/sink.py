@@ -19,7 +19,7 @@ from syncline_salesforce.config import SalesforceConfig
 from syncline_salesforce.errors import translated
 from syncline_salesforce.payloads import GlobalDescribe, ObjectDescribe
 from syncline_salesforce.preparing import Preparation
-from syncline_salesforce.reading import read_changes
+from syncline_salesforce.reading import Bulk, read_changes
 from syncline_salesforce.saving import MOST, NO_ASSIGNMENT, upsert_records
 from syncline_salesforce.segments import Campaigns
 from syncline_salesforce.tasks import create_tasks, key_spec
@@ -96,7 +96,8 @@ class SalesforceSink(Sink[SalesforceConfig]):
         )
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
-        return read_changes(self.client, object, fields, cursor, lambda: self._types(object, fields))
+        bulk = Bulk(self.config.bulk_query_from, self.context.http.pause)
+        return read_changes(self.client, object, fields, cursor, lambda: self._types(object, fields), bulk)
 
     def _types(self, object: str, fields: Sequence[str]) -> Sequence[Field]:
         """As last described; anew when that does not cover what is asked for."""

@@ -15,6 +15,7 @@ from syncline_salesforce.payloads import DescribedField
 __all__ = [
     "cell",
     "decode",
+    "decode_cell",
     "field_of",
     "json_body",
     "long_id",
@@ -70,6 +71,16 @@ def decode(field: Field | None, raw: Any) -> Value:
     if isinstance(raw, str):
         return _text(field, raw)
     return json.dumps(raw, sort_keys=True, default=float)
+
+
+def decode_cell(field: Field | None, text: str) -> Value:
+    """The value of a field as it came in a CSV cell; an empty cell is no value."""
+    if text == "":
+        return None
+    kind = field.kind if field is not None else "text"
+    if kind == "boolean":
+        return text == "true"
+    return decode(field, Decimal(text) if kind == "number" else text)
 
 
 def _number(raw: Any, scale: int) -> Value:

@@ -196,9 +196,9 @@ class IngestJobs:
 
 
 class QueryJobs:
-    """The query jobs; `find` evaluates a query to a header and rows of text."""
+    """The query jobs; `find` evaluates a query to its object, a header and rows of text."""
 
-    def __init__(self, org: Org, find: Callable[[str, bool], tuple[list[str], list[list[str]]]]) -> None:
+    def __init__(self, org: Org, find: Callable[[str, bool], tuple[str, list[str], list[list[str]]]]) -> None:
         self._org = org
         self._find = find
         self._jobs: dict[str, dict[str, Any]] = {}
@@ -206,8 +206,8 @@ class QueryJobs:
     def create(self, version: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("operation") not in ("query", "queryAll"):
             raise BulkError("INVALIDJOB", f"Unsupported operation: {body.get('operation')}")
-        header, rows = self._find(str(body.get("query")), body["operation"] == "queryAll")
-        job = _job(self._org, version, body) | {"state": "UploadComplete"}
+        object, header, rows = self._find(str(body.get("query")), body["operation"] == "queryAll")
+        job = _job(self._org, version, {**body, "object": object}) | {"state": "UploadComplete"}
         self._jobs[job["id"]] = {"job": job, "header": header, "rows": rows}
         return job
 
@@ -228,6 +228,11 @@ class QueryJobs:
         text = io.StringIO()
         csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([entry["header"], *rows])
         return text.getvalue(), "null" if end >= len(entry["rows"]) else str(end), len(rows)
+
+    def delete(self, id: str) -> None:
+        if self._entry(id)["job"]["state"] not in FINAL:
+            raise BulkError("INVALIDJOBSTATE", "Only finished jobs can be deleted")
+        del self._jobs[id]
 
     def _entry(self, id: str) -> dict[str, Any]:
         if id not in self._jobs:

@@ -59,6 +59,7 @@ class Org:
         self._undo: list[Callable[[], None]] | None = None
         # What could not be verified about the vendor, and trouble to order:
         self.fine_stamps = False
+        self.trouble_with: Callable[..., str | None] = lambda *_: None
         self.locked: set[str] = set()
         self.block_duplicates = False
         self.failing_triggers: set[str] = set()
@@ -194,6 +195,7 @@ class Org:
         """The id of the new record."""
         fields = self._writable_fields(object, values, by, creating=True)
         clean = {name: self._coerce(fields[name], value) for name, value in values.items()}
+        self._trouble("", clean, by)
         row = self._defaults(object, by) | clean
         self._require(fields, row)
         self._refuse_bad_references(object, clean)
@@ -209,6 +211,7 @@ class Org:
         row = self._editable(object, id)
         fields = self._writable_fields(object, values, by, creating=False)
         clean = {name: self._coerce(fields[name], value) for name, value in values.items()}
+        self._trouble(row["Id"], row | clean, by)
         self._require(fields, row | clean, only=clean)
         self._refuse_bad_references(object, clean)
         self._refuse_taken(object, fields, clean, row["Id"])
@@ -272,6 +275,15 @@ class Org:
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: execution of BeforeUpdate caused by: NullPointer"
             )
         return row
+
+    def _trouble(self, id: str, values: Mapping[str, Any], by: str) -> None:
+        """What a test wants for a record the sync user writes, by its id, any key of ours in it, or its address."""
+        names = [str(v) for n, v in values.items() if v and (n == "Email" or n.endswith("__c"))]
+        trouble = self.trouble_with(id, *names) if by == SYNC_USER else None
+        if trouble == "lock":
+            raise SaveError("UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record: {id}")
+        if trouble == "refuse":
+            raise SaveError("FIELD_CUSTOM_VALIDATION_EXCEPTION", "a validation rule refuses this record")
 
     def _writable_fields(
         self, object: str, values: Mapping[str, Any], by: str, *, creating: bool

@@ -7,7 +7,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ _PATH: Final = re.compile(r"/services/data/v([^/]+)/")
 _MOST: Final = 200
 _OPEN_CURSORS: Final = 10
 """Of one user; the oldest is released for an eleventh (SOAP API guide, QueryLocator, v36)."""
+_REMEMBERED: Final = timedelta(days=15)  # of deletions (vendor sheet §7.2)
 _NO_COUNT: Final = frozenset({"PermissionSet", "PermissionSetAssignment", "FieldPermissions"})
 _VERSIONS: Final = tuple(f"{n}.0" for n in range(31, 69))
 
@@ -82,7 +83,7 @@ class SalesforceSimulator(VendorSimulator):
         ("PUT", f"{_DATA}/jobs/ingest/<id>/batches", "ingest_data"),
         ("GET", f"{_DATA}/jobs/ingest/<id>/<which>", "ingest_results"),
         ("POST", f"{_DATA}/jobs/query", "query_job"),
-        ("GET", f"{_DATA}/jobs/query/<id>", "query_job_one"),
+        ("GET DELETE", f"{_DATA}/jobs/query/<id>", "query_job_one"),
         ("GET", f"{_DATA}/jobs/query/<id>/results", "query_job_results"),
     ]
 
@@ -97,6 +98,7 @@ class SalesforceSimulator(VendorSimulator):
             return
         self._opened = True
         self.org = Org(self.table, self.now)
+        self.org.trouble_with = self.trouble_with
         self.tokens = Tokens(self.table("token"), self.now, self._org_id)
         self.ingest_jobs = IngestJobs(self.org, self.table("job"), self.random)
         self.query_jobs = QueryJobs(self.org, self._rows_as_text)
@@ -145,6 +147,16 @@ class SalesforceSimulator(VendorSimulator):
             "login_url": self.url,
         }
 
+    def too_many(self, retry_after: float | None) -> Response:
+        """Too many long requests at once; the vendor says no time, an edge before it may."""
+        answer = _errors(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded.")
+        if retry_after is not None:
+            answer.headers["Retry-After"] = f"{retry_after:.0f}"
+        return answer
+
+    def over_quota(self) -> Response:
+        return _errors(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+
     # For tests: what persons do in the CRM
 
     def human_edit(self, object: str, id: str, /, **fields: Any) -> None:
@@ -171,6 +183,15 @@ class SalesforceSimulator(VendorSimulator):
         """A sales person deletes a record."""
         with self._lock:
             self.org.delete(object, id, SALES_USER)
+            self._journal.commit()
+
+    def purge_record(self, object: str, id: str) -> None:
+        """A sales person deletes a record and empties the recycle bin."""
+        with self._lock:
+            self.org.delete(object, id, SALES_USER)
+            at = self.org.tables[object][id]["SystemModstamp"]
+            del self.org.tables[object][id]
+            self.table("purged")[id] = {"object": object, "at": at}
             self._journal.commit()
 
     def merge(self, object: str, survivor: str, gone: str) -> None:
@@ -207,7 +228,7 @@ class SalesforceSimulator(VendorSimulator):
             return _errors(401, "INVALID_SESSION_ID", "Session expired or invalid")
         self.used_calls += 1
         if self.used_calls > self.daily_calls:
-            return _errors(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+            return self.over_quota()
         return None
 
     def after(self, request: Request, response: Response) -> Response:
@@ -303,9 +324,9 @@ class SalesforceSimulator(VendorSimulator):
         rows = self.org.tables[query.object].values()
         return query, soql.select(query, rows if deleted else (r for r in rows if not r.get("IsDeleted")))
 
-    def _rows_as_text(self, text: str, deleted: bool) -> tuple[list[str], list[list[str]]]:
+    def _rows_as_text(self, text: str, deleted: bool) -> tuple[str, list[str], list[list[str]]]:
         query, found = self._find(text, deleted)
-        return list(query.fields), [[_cell(row.get(n)) for n in query.fields] for row in found]
+        return query.object, list(query.fields), [[_cell(row.get(n)) for n in query.fields] for row in found]
 
     def global_describe(self, request: Request, version: str) -> Response:
         objects = [describe_object(name, version) for name in OBJECTS]
@@ -332,18 +353,21 @@ class SalesforceSimulator(VendorSimulator):
         return dict(fields)
 
     def updated(self, request: Request, version: str, object: str) -> Response:
-        rows = self._between(request, object, deleted=False)
-        return _json({"ids": [r["Id"] for r in rows], "latestDateCovered": request.args["end"]})
+        low, high = self._span(request, object)
+        rows = self.org.tables[object].values()
+        ids = [r["Id"] for r in rows if not r["IsDeleted"] and low <= r["SystemModstamp"] <= high]
+        return _json({"ids": ids, "latestDateCovered": high})
 
     def deleted(self, request: Request, version: str, object: str) -> Response:
-        rows = self._between(request, object, deleted=True)
-        listed = [{"id": r["Id"], "deletedDate": r["SystemModstamp"]} for r in rows]
-        start = request.args["start"]
-        return _json(
-            {"deletedRecords": listed, "earliestDateAvailable": start, "latestDateCovered": request.args["end"]}
-        )
+        low, high = self._span(request, object)
+        earliest = soql.printed_datetime(self.org.server_time() - _REMEMBERED)
+        rows = self.org.tables[object].values()
+        gone = {r["Id"]: r["SystemModstamp"] for r in rows if r["IsDeleted"]}
+        gone |= {id: row["at"] for id, row in self.table("purged").items() if row["object"] == object}
+        listed = [{"id": id, "deletedDate": at} for id, at in gone.items() if max(low, earliest) <= at <= high]
+        return _json({"deletedRecords": listed, "earliestDateAvailable": earliest, "latestDateCovered": high})
 
-    def _between(self, request: Request, object: str, *, deleted: bool) -> list[dict[str, Any]]:
+    def _span(self, request: Request, object: str) -> tuple[str, str]:
         self._fields(object)
         try:
             start, end = (datetime.fromisoformat(request.args[n]) for n in ("start", "end"))
@@ -351,9 +375,7 @@ class SalesforceSimulator(VendorSimulator):
             raise _RefusedError(400, "INVALID_REPLICATION_DATE", "start and end are needed") from error
         if (end - start).total_seconds() < 60:
             raise _RefusedError(400, "INVALID_REPLICATION_DATE", "endDate must be at least one minute after startDate")
-        low, high = soql.printed_datetime(start), soql.printed_datetime(end)
-        rows = self.org.tables[object].values()
-        return [r for r in rows if bool(r["IsDeleted"]) is deleted and low <= r["SystemModstamp"] <= high]
+        return soql.printed_datetime(start), soql.printed_datetime(end)
 
     # Single records
 
@@ -613,6 +635,9 @@ class SalesforceSimulator(VendorSimulator):
         return _json(self.query_jobs.create(version, _body(request)))
 
     def query_job_one(self, request: Request, version: str, id: str) -> Response:
+        if request.method == "DELETE":
+            self.query_jobs.delete(id)
+            return Response(status=204)
         return _json(self.query_jobs.look(id))
 
     def query_job_results(self, request: Request, version: str, id: str) -> Response:
