@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -29,6 +30,8 @@ from syncline.errors import (
 from syncline.host import Host
 from syncline.host.drift import compare, shapes
 from syncline.host.plugins import Plugins
+from syncline.host.scaffold import write_package
+from syncline.server import serve as receive_webhooks
 from syncline.sync.report import Report
 
 __all__ = ["app", "main"]
@@ -262,6 +265,28 @@ def simulate(
 
 
 @app.command()
+def serve(
+    config: ConfigPath = DEFAULT,
+    host: Annotated[
+        str, typer.Option("--host", help="the address to listen on; 0.0.0.0: all of this machine")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="the port to listen on; 0: any free one")
+    ] = 8080,
+) -> None:
+    """Receive webhooks, one address a connection, until stopped. What comes in waits for the next run."""
+    with Host.load(config, only=()) as known:
+        only = known.receiving_names()
+    with Host.load(config, only=only) as opened:
+        receive_webhooks(opened, host, port, ready=_print_lines)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line, flush=True)  # noqa: T201  # the result
+
+
+@app.command()
 def plugins(as_json: AsJson = False) -> None:
     """List the installed connectors: kind, package, version, and what each can do."""
     found = Plugins.load()
@@ -273,6 +298,21 @@ def plugins(as_json: AsJson = False) -> None:
         show.rows(Console(), "Connectors", columns, data)
     for broken in found.broken:
         print(broken, file=sys.stderr)  # noqa: T201  # the log
+
+
+@app.command()
+def new(
+    role: Annotated[
+        Literal["source", "sink"], typer.Argument(help="where events come from, or where fields are written")
+    ],
+    name: Annotated[str, typer.Argument(help="the connector's kind: lower-case letters, digits, '-'")],
+    folder: Annotated[Path | None, typer.Option(help="where to; default: syncline-NAME here")] = None,
+) -> None:
+    """Write a connector package that runs: with settings, client, a simulator of its own, and its contract tests."""
+    target = folder or Path(f"syncline-{name}")
+    for path in write_package(role, name, target):
+        print(path)  # noqa: T201  # the result
+    print(f"Next: cd {shlex.quote(str(target))} && pip install -e '.[test]' && pytest; then README.md there")  # noqa: T201
 
 
 @app.command()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tomllib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ ACME = Path(__file__).parent / "acme"
 USE = """
 import json, sys
 from datetime import UTC, datetime
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from syncline.host.plugins import Plugins
@@ -47,25 +47,8 @@ print(json.dumps({
 """
 
 
-def install(project: Path, target: Path) -> None:
-    """What `pip install --no-deps --target` leaves behind: the package, and metadata with its entry points."""
-    declared = tomllib.loads((project / "pyproject.toml").read_text())
-    about = declared["project"]
-    for package in declared["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
-        shutil.copytree(project / package, target / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
-    metadata = target / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n"
-        + "".join(f"Requires-Dist: {requirement}\n" for requirement in about["dependencies"])
-    )
-    groups = about["entry-points"].items()
-    lines = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in entries.items()) for group, entries in groups]
-    (metadata / "entry_points.txt").write_text("".join(lines))
-
-
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(tmp_path_factory: pytest.TempPathFactory, install: Callable[[Path, Path], None]) -> Path:
     target = tmp_path_factory.mktemp("site")
     install(ACME, target)
     return target
