@@ -1,0 +1,5 @@
+"""Unbounce, simulated on loopback."""
+
+from syncline_unbounce.simulator.server import Switches, UnbounceSimulator
+
+__all__ = ["Switches", "UnbounceSimulator"]
