@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -394,12 +395,17 @@ class VendorSimulator:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Logs to the logger only, without query strings, and can close without an answer.
+    """Logs to the logger only, without query strings, dates answers by the simulated time, closes without an answer.
 
     Every answer closes its connection (werkzeug sees to that).
     """
 
     protocol_version = "HTTP/1.1"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date header, which readers of changes go by."""
+        app: Any = self.server.app  # the simulator, as werkzeug's server keeps it
+        return format_datetime(app.now().replace(microsecond=0), usegmt=True)
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True

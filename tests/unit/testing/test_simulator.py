@@ -220,3 +220,10 @@ def test_a_used_up_quota_lasts_until_the_clock_moves() -> None:
         assert _save(vendor, "x") == "quota used up"
         vendor.advance(timedelta(minutes=1))
         assert _save(vendor, "x") == "saved"
+
+
+def test_answers_are_dated_by_the_simulated_time() -> None:
+    with Shop(SimulatorOptions(clock="2026-06-01T10:00:00+02:00")) as shop:
+        assert get(shop).headers["Date"] == "Mon, 01 Jun 2026 08:00:00 GMT"
+        shop.advance(timedelta(hours=1))
+        assert get(shop).headers["Date"] == "Mon, 01 Jun 2026 09:00:00 GMT"

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import cached_property, wraps
 from random import Random
 from typing import Any, ClassVar, Final
@@ -283,14 +282,6 @@ class UnbounceSimulator(VendorSimulator):
             return True
         self._calls.append(now)
         return False
-
-    def start(self) -> None:
-        """Answers are dated by the simulated clock, as the vendor's are by its own."""
-        super().start()
-        if self._server is not None:
-            dated = {"date_time_string": lambda *_: format_datetime(self.now(), usegmt=True)}
-            handler: Any = self._server.RequestHandlerClass
-            self._server.RequestHandlerClass = type("_Dated", (handler,), dated)
 
     def not_found(self, request: Request, error: HTTPException) -> Response:
         return self.problem(error.code or 404, error.name)
