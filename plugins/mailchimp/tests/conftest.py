@@ -13,7 +13,7 @@ from requests import Response
 from syncline.model import RawRecord
 from syncline.sdk import Context, Http, SimulatorOptions
 from syncline.testing.population import EPOCH, simulated_now
-from syncline_mailchimp import MailchimpConfig, MailchimpSource
+from syncline_mailchimp import MailchimpConfig, MailchimpConnector
 from syncline_mailchimp.simulator import MailchimpSimulator
 
 
@@ -59,13 +59,19 @@ def simulate() -> Iterator[Callable[..., MailchimpSimulator]]:
 
 
 @pytest.fixture
-def connect(clock: Clock) -> Callable[..., MailchimpSource]:
+def connect(clock: Clock) -> Callable[..., MailchimpConnector]:
     """A source for a simulator; further arguments are settings."""
 
-    def make(simulator: MailchimpSimulator, settings: Mapping[str, Any] | None = None, **more: Any) -> MailchimpSource:
+    def make(
+        simulator: MailchimpSimulator,
+        settings: Mapping[str, Any] | None = None,
+        keep: dict[str, str] | None = None,
+        **more: Any,
+    ) -> MailchimpConnector:
         given = {**(settings or simulator.settings), **more}
         config = MailchimpConfig.model_validate({k: v for k, v in given.items() if k != "plugin"})
-        source = MailchimpSource(config, Context("newsletter", Http("newsletter"), clock, {}))
+        http = Http("newsletter", sleep=lambda _: None)
+        source = MailchimpConnector(config, Context("newsletter", http, clock, {} if keep is None else keep))
         source.context.http.session.hooks["response"].append(clock.date)
         return source
 
@@ -76,7 +82,7 @@ def connect(clock: Clock) -> Callable[..., MailchimpSource]:
 def pull() -> Callable[..., tuple[list[RawRecord], str | None]]:
     """Read a stream to its end: its records, and the last cursor."""
 
-    def read(source: MailchimpSource, stream: str, cursor: str | None = None) -> tuple[list[RawRecord], str | None]:
+    def read(source: MailchimpConnector, stream: str, cursor: str | None = None) -> tuple[list[RawRecord], str | None]:
         records: list[RawRecord] = []
         for page in source.read(stream, cursor):
             records += page.records

@@ -39,6 +39,19 @@ def test_durations_are_written_with_their_unit():
     assert (_config().horizon, _config().lookback) == (timedelta(days=90), timedelta(hours=1))
 
 
+def test_one_signing_secret_or_several_and_none_is_shown():
+    config = _config(signing_secret=["whsec_one", "whsec_two"], url_secret="0123456789abcdef")
+    assert [secret.get_secret_value() for secret in config.signing_secret] == ["whsec_one", "whsec_two"]
+    assert [s.get_secret_value() for s in _config(signing_secret="whsec_one").signing_secret] == ["whsec_one"]
+    assert "whsec" not in f"{config} {config!r} {config.model_dump()}"
+
+
+def test_batches_can_be_switched_off():
+    assert (_config().batch_from, _config().bulk_from) == (100, 50)
+    config = _config(batch_from=None, bulk_from=None)
+    assert (config.batch_from, config.bulk_from) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -54,6 +67,10 @@ def test_durations_are_written_with_their_unit():
         ({"lookback": "0s"}, "greater than"),
         ({"concurrency": 9}, "less than or equal to 8"),
         ({"page_size": 1001}, "less than or equal to 1000"),
+        ({"url_secret": "short"}, "at least 16 characters"),
+        ({"key_field": "SYNCLINE_KEY"}, "should match pattern"),
+        ({"batch_from": 0}, "greater than or equal to 1"),
+        ({"bulk_from": 1}, "greater than or equal to 2"),
         ({"apikey": "x"}, "Extra inputs are not permitted"),
     ],
     ids=lambda value: str(value)[:40],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, TransientError
 from syncline.testing.simulator import Fault
-from syncline_mailchimp.errors import GoneError
+from syncline_mailchimp.errors import GoneError, InvalidError
 
 
 def _problem(status, title, detail="", **more):
@@ -14,10 +16,10 @@ def _problem(status, title, detail="", **more):
 
 
 GLOSSARY = [
-    pytest.param(400, _problem(400, "Bad Request"), ConnectorError, id="400 Bad Request"),
-    pytest.param(400, _problem(400, "Invalid Resource"), ConnectorError, id="400 Invalid Resource"),
-    pytest.param(400, _problem(400, "Invalid Action"), ConnectorError, id="400 Invalid Action"),
-    pytest.param(400, _problem(400, "JSON Parse Exception"), ConnectorError, id="400 JSON Parse Exception"),
+    pytest.param(400, _problem(400, "Bad Request"), InvalidError, id="400 Bad Request"),
+    pytest.param(400, _problem(400, "Invalid Resource"), InvalidError, id="400 Invalid Resource"),
+    pytest.param(400, _problem(400, "Invalid Action"), InvalidError, id="400 Invalid Action"),
+    pytest.param(400, _problem(400, "JSON Parse Exception"), InvalidError, id="400 JSON Parse Exception"),
     pytest.param(401, _problem(401, "API Key Invalid"), AuthError, id="401 API Key Invalid"),
     pytest.param(401, "", AuthError, id="401 without a body"),
     pytest.param(403, _problem(403, "Forbidden"), ConnectorError, id="403 Forbidden"),
@@ -57,6 +59,23 @@ def test_an_error_speaks_in_the_vendors_words_and_names_its_request(simulate, co
     assert str(caught.value) == (
         "newsletter: GET /: HTTP 400: Invalid Resource: Your merge fields were invalid.: LTV: no (request 14c40d88)"
     )
+
+
+def test_a_retry_after_is_honoured_should_one_ever_come(simulate, connect):
+    simulator = simulate(people=1)
+    simulator.faults.append(Fault("status", status=429, headers={"Retry-After": "9"}))
+    with pytest.raises(RateLimitError) as caught:
+        connect(simulator).check()
+    assert caught.value.retry_after == timedelta(seconds=9)
+
+
+@pytest.mark.parametrize("kind", ["too_many", "quota"])
+def test_mailchimps_own_ways_of_slowing_us_down(simulate, connect, kind):
+    """429 with a problem document, and 403 without one."""
+    simulator = simulate(people=1, faults=[{"kind": kind, "times": None, "seconds": 60}])
+    with pytest.raises(RateLimitError) as caught:
+        connect(simulator).check()
+    assert caught.value.retry_after is None
 
 
 def test_without_the_header_the_problems_instance_names_the_request(simulate, connect):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+import threading
 import warnings
+from collections import Counter
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
 
-from syncline.testing.population import population, simulated_now
-from syncline_mailchimp.simulated import DEMO, LIST_ID, PRICING, WHITEPAPER
+from syncline.sdk import SimulatorOptions, WebhookRequest
+from syncline.testing.population import EPOCH, population, simulated_now
+from syncline_mailchimp.normalize import subscriber_hash
+from syncline_mailchimp.simulator import MailchimpSimulator
+from syncline_mailchimp.simulator.world import DEMO, LIST_ID, PRICING, WHITEPAPER
 
 client_library = pytest.importorskip(
     "mailchimp_marketing", reason="mailchimp-marketing, the vendor's client, is not installed"
@@ -136,6 +146,256 @@ def test_official_client_deletes_permanently_and_the_activity_goes_too(simulator
     with pytest.raises(api_client.ApiClientError) as caught:
         official.lists.get_list_member(LIST_ID, who)
     assert caught.value.status_code == 404
+
+
+# What this connector writes, and what it takes care not to
+
+
+def test_official_client_reads_and_creates_merge_fields(official):
+    made = official.lists.add_list_merge_field(LIST_ID, {"tag": "SCORE", "name": "Score", "type": "number"})
+    assert (made["tag"], made["merge_id"]) == ("SCORE", 6)
+    rows = _all_rows(official.lists.get_list_merge_fields, "merge_fields", LIST_ID)
+    assert [row["tag"] for row in rows] == ["FNAME", "LNAME", "COMPANY", "ADDRESS", "PHONE", "SCORE"]
+    with pytest.raises(api_client.ApiClientError) as caught:
+        official.lists.add_list_merge_field(LIST_ID, {"tag": "ELEVENCHARS", "name": "x", "type": "text"})
+    assert caught.value.status_code == 400
+
+
+def test_official_client_changes_a_member_and_leaves_the_rest_alone(simulator, official):
+    """As recorded 2017 and 2021: what is not named stays, unknown tags are ignored, an empty string clears."""
+    one = next(iter(simulator.world.subscribers.values()))
+    changed = official.lists.update_list_member(LIST_ID, one.hash, {"merge_fields": {"FNAME": "Ada", "NO_SUCH": 1}})
+    assert (changed["merge_fields"]["FNAME"], changed["merge_fields"]["LNAME"]) == ("Ada", one.last_name)
+    assert "NO_SUCH" not in changed["merge_fields"]
+    cleared = official.lists.update_list_member(LIST_ID, one.contact_id, {"merge_fields": {"FNAME": ""}})
+    assert (cleared["merge_fields"]["FNAME"], cleared["status"]) == ("", one.status)
+    assert official.lists.update_list_member(LIST_ID, one.email, {"vip": True})["id"] == one.hash
+
+
+def test_a_write_that_changes_nothing_does_not_move_last_changed(simulator, official):
+    """Recorded 2021."""
+    one = next(iter(simulator.world.subscribers.values()))
+    again = official.lists.update_list_member(LIST_ID, one.hash, {"merge_fields": {"FNAME": one.first_name}})
+    assert datetime.fromisoformat(again["last_changed"]) == one.changed
+
+
+def test_official_client_can_subscribe_whom_it_likes(simulator, official):
+    """The dangers: PUT, POST and batch subscribe make members, and change consent."""
+    left = next(one for one in simulator.world.subscribers.values() if one.status == "unsubscribed")
+    assert official.lists.set_list_member(LIST_ID, left.hash, {"status": "subscribed"})["status"] == "subscribed"
+    made = official.lists.add_list_member(LIST_ID, {"email_address": "a@borea.example", "status": "subscribed"})
+    assert made["status"] == "subscribed"
+    put = {"email_address": "b@borea.example", "status_if_new": "subscribed"}
+    assert official.lists.set_list_member(LIST_ID, subscriber_hash("b@borea.example"), put)["source"] == "API - Generic"
+    body = {"members": [{"email_address": "c@borea.example"}, {"email_address": "a@borea.example"}]}
+    answer = official.lists.batch_list_members(LIST_ID, body)
+    assert (answer["total_created"], answer["error_count"]) == (1, 1)
+    assert answer["errors"][0]["error_code"] == "ERROR_CONTACT_EXISTS"
+
+
+@pytest.mark.parametrize("status", ["archived", "cleaned", "pending"])
+def test_official_client_archives_and_cannot_archive_twice(simulator, official, status):
+    """405, as recorded 2021."""
+    one = next(one for one in simulator.world.subscribers.values() if one.status == "subscribed")
+    official.lists.delete_list_member(LIST_ID, one.hash)
+    simulator.change_member(one.email, simulated_now(), status=status)
+    with pytest.raises(api_client.ApiClientError) as caught:
+        official.lists.delete_list_member(LIST_ID, one.hash)
+    assert caught.value.status_code == 405
+    assert "Can not archive" in caught.value.text
+
+
+def test_official_client_tags_and_reads_tags(simulator, official):
+    one = next(iter(simulator.world.subscribers.values()))
+    official.lists.update_list_member_tags(LIST_ID, one.hash, {"tags": [{"name": "Hot", "status": "active"}]})
+    [tag] = official.lists.get_list_member_tags(LIST_ID, one.hash)["tags"]
+    [segment] = official.lists.list_segments(LIST_ID, type="static")["segments"]
+    assert (tag["name"], tag["id"]) == ("Hot", segment["id"])
+    assert official.lists.tag_search(LIST_ID, name="ho")["tags"] == [{"id": tag["id"], "name": "Hot"}]
+    assert official.lists.get_list_member(LIST_ID, one.hash)["tags"] == [{"id": tag["id"], "name": "Hot"}]
+
+
+def test_official_client_puts_many_into_a_tag_at_once(simulator, official):
+    people = [one for one in simulator.world.subscribers.values() if one.status == "subscribed"][:3]
+    tag = official.lists.create_segment(LIST_ID, {"name": "Hot", "static_segment": []})["id"]
+    emails = [one.email for one in people]
+    first = official.lists.batch_segment_members({"members_to_add": [*emails, "no@body.example"]}, LIST_ID, tag)
+    assert (first["total_added"], first["error_count"]) == (3, 0)
+    body = {"members_to_add": emails, "members_to_remove": emails[:1]}
+    again = official.lists.batch_segment_members(body, LIST_ID, tag)
+    assert (again["total_added"], again["total_removed"]) == (0, 1)
+    left = official.lists.get_segment_members_list(LIST_ID, tag)["members"]
+    assert {row["id"] for row in left} == {one.hash for one in people[1:]}
+    with pytest.raises(api_client.ApiClientError) as caught:
+        official.lists.batch_segment_members({"members_to_add": ["x@y.example"] * 501}, LIST_ID, tag)
+    assert caught.value.status_code == 400
+
+
+def test_official_client_runs_a_batch_and_its_archive_is_as_documented(simulator, official):
+    """A directory, an empty file, several others; one operation in several results (vendor sheet §5)."""
+    simulator.batch_page = 50
+    path = f"/lists/{LIST_ID}/members"
+    one = next(iter(simulator.world.subscribers))
+    body = json.dumps({"merge_fields": {"FNAME": "Ada"}})
+    operations = [
+        {"method": "GET", "path": path, "operation_id": "all", "params": {"fields": "members.id,total_items"}},
+        {"method": "GET", "path": path, "operation_id": "few", "params": {"count": 3}},
+        {"method": "PATCH", "path": f"{path}/{one}", "operation_id": "ada", "body": body},
+        {"method": "PATCH", "path": f"{path}/nobody", "operation_id": "nobody", "body": body},
+    ]
+    batch = official.batches.start({"operations": operations})
+    assert batch["status"] == "pending"
+    seen = [official.batches.status(batch["id"]) for _ in range(2)]
+    assert [row["status"] for row in seen] == ["preprocessing", "finished"]
+    assert (seen[1]["finished_operations"], seen[1]["errored_operations"]) == (6, 1)
+    assert official.batches.list()["batches"][0]["id"] == batch["id"]
+    answer = requests.get(seen[1]["response_body_url"], timeout=10)
+    with tarfile.open(fileobj=io.BytesIO(answer.content), mode="r:gz") as tar:
+        files = [tar.extractfile(entry).read() for entry in tar if entry.isfile()]
+        assert any(entry.isdir() for entry in tar.getmembers())
+    assert b"" in files
+    results = [item for data in files if data for item in json.loads(data)]
+    assert Counter(item["operation_id"] for item in results) == {"all": 3, "few": 1, "ada": 1, "nobody": 1}
+    assert simulator.world.subscribers[one].first_name == "Ada"
+    official.batches.delete_request(batch["id"])
+    with pytest.raises(api_client.ApiClientError):
+        official.batches.status(batch["id"])
+
+
+def test_the_archive_is_refused_to_who_shows_two_permissions(simulator, official):
+    batch = official.batches.start({"operations": [{"method": "GET", "path": "/ping"}]})
+    for _ in range(2):
+        url = official.batches.status(batch["id"])["response_body_url"]
+    assert requests.get(url, auth=("x", simulator.api_key), timeout=10).status_code == 400
+    simulator.advance(timedelta(minutes=11))
+    assert requests.get(url, timeout=10).status_code == 403
+
+
+def test_a_body_of_an_operation_that_is_no_string_is_refused(official):
+    operation = {"method": "PATCH", "path": f"/lists/{LIST_ID}/members/x", "body": {"merge_fields": {}}}
+    with pytest.raises(api_client.ApiClientError) as caught:
+        official.batches.start({"operations": [operation]})
+    assert caught.value.status_code == 400
+
+
+# Webhooks (sheet §6)
+
+
+@pytest.fixture
+def receiver():
+    """A server of the customer: `asked` holds (method, path, headers, body); it answers with `status`."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        status = 200
+
+        def _take(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path, dict(self.headers), body))
+            self.send_response(Handler.status)
+            self.end_headers()
+
+        do_GET = do_POST = _take  # noqa: N815  # the library's names
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/hook", asked=asked, handler=Handler)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_official_client_keeps_webhooks(official, receiver):
+    """The address is looked at on save, with GET; the secret is shown once."""
+    made = official.lists.create_list_webhook(LIST_ID, {"url": receiver.url, "sources": {"api": False}})
+    assert [(method, headers["User-Agent"]) for method, _, headers, _ in receiver.asked] == [
+        ("GET", "MailChimp.com WebHook Validator")
+    ]
+    assert (made["signing_enabled"], made["sources"]["api"], made["events"]["upemail"]) == (True, False, True)
+    shown = official.lists.get_list_webhook(LIST_ID, made["id"])
+    assert made["signing_secret"]
+    assert "signing_secret" not in shown
+    official.lists.update_list_webhook(LIST_ID, made["id"], {"events": {"campaign": False}})
+    [listed] = official.lists.get_list_webhooks(LIST_ID)["webhooks"]
+    assert listed["events"]["campaign"] is False
+    official.lists.delete_list_webhook(LIST_ID, made["id"])
+    assert official.lists.get_list_webhooks(LIST_ID)["total_items"] == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/nobody", "https://hooks.example.com/", "nonsense"])
+def test_a_webhook_whose_address_does_not_answer_is_not_saved(official, url):
+    with pytest.raises(api_client.ApiClientError) as caught:
+        official.lists.create_list_webhook(LIST_ID, {"url": url})
+    assert caught.value.status_code == 400
+
+
+def test_deliveries_are_signed_forms_and_come_again_until_they_are_taken(simulator, connect, receiver):
+    hook = simulator.add_webhook(receiver.url)
+    someone = next(one for one in simulator.world.subscribers.values() if one.status == "subscribed")
+    simulator.unsubscribe(someone.email, simulator.campaigns[-1], simulated_now())
+    receiver.handler.status = 500
+    assert simulator.deliver_webhooks() == [500]
+    receiver.handler.status = 200
+    assert simulator.deliver_webhooks() == [200]
+    assert simulator.deliver_webhooks() == []
+    connector = connect(simulator, signing_secret=hook["secret"])
+    records = []
+    for method, path, headers, body in receiver.asked:
+        assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+        lower = {name.lower(): value for name, value in headers.items()}
+        request = WebhookRequest(method, path, "", lower, body, simulated_now(), receiver.url)
+        records += connector.receive(request)
+    assert len(records) == 2
+    assert records[0] == records[1]
+
+
+def test_webhooks_have_the_keys_that_were_recorded(simulator, connect):
+    """Keys of the recording of 2014 (shared/recorded/mailchimp/webhook_unsubscribe.json)."""
+    simulator.add_webhook("https://hooks.example.com/", is_signed=False)
+    someone = next(one for one in simulator.world.subscribers.values() if one.status == "subscribed")
+    simulator.unsubscribe(someone.email, None, simulated_now())
+    [request] = simulator.due_webhooks()
+    recorded = (
+        "action reason id email email_type ip_opt web_id merges][EMAIL merges][FNAME merges][LNAME list_id".split()
+    )
+    keys = {name for name, _ in parse_qsl(request.body.decode(), keep_blank_values=True)}
+    assert {"type", "fired_at", *(f"data[{name}]" for name in recorded)} <= keys
+    assert "x-mailchimp-signature" not in request.headers
+
+
+def test_sources_that_are_off_bring_nothing(simulator):
+    simulator.add_webhook("https://hooks.example.com/", {"profile": False}, {"admin": False})
+    someone = next(one for one in simulator.world.subscribers.values() if one.status == "subscribed")
+    simulator.archive(someone.email, simulated_now())
+    simulator.change_fields(someone.email, simulated_now(), {"FNAME": "Ada"}, by="user")
+    assert simulator.due_webhooks() == []
+
+
+def test_a_new_address_fires_upemail_and_profile(simulator):
+    simulator.add_webhook("https://hooks.example.com/")
+    someone = next(iter(simulator.world.subscribers.values()))
+    simulator.change_email(someone.email, "new@borea.example", simulated_now())
+    kinds = [dict(parse_qsl(request.body.decode()))["type"] for request in simulator.due_webhooks()]
+    assert kinds == ["upemail", "profile"]
+
+
+def test_everything_that_happened_survives_a_restart(simulate, tmp_path):
+    options = SimulatorOptions(people=10, seed=3, clock=EPOCH, folder=tmp_path)
+    with MailchimpSimulator(options) as before:
+        one, two = list(before.world.subscribers.values())[:2]
+        before.change_fields(one.email, simulated_now(), {"FNAME": "Ada", "PHONE": "1"})
+        before.change_email(two.email, "new@borea.example", simulated_now())
+        before.subscribe("c@borea.example", simulated_now())
+        before.add_webhook("https://hooks.example.com/")
+        people = dict(before.world.subscribers)
+    with MailchimpSimulator(options) as after:
+        assert after.world.subscribers == people
+        assert after.world.contacts == {person.contact_id: who for who, person in people.items()}
+        assert len(after.webhooks) == 1
 
 
 def test_official_client_is_refused_without_a_valid_key(simulator, official):

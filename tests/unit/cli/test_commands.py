@@ -17,7 +17,7 @@ import pytest
 
 from syncline.cli import main as cli
 
-EMBEDDED = Path(__file__).parents[3] / "connectors.yaml"
+ONE_CRM = Path(__file__).parents[2] / "one_crm.yaml"
 PEOPLE = 60
 
 
@@ -54,7 +54,7 @@ def call(*arguments: str) -> Said:
 def world(folder: Path, people: int = PEOPLE) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "connectors.yaml"
-    path.write_text(EMBEDDED.read_text("utf-8").replace("people: 1000", f"people: {people}"), "utf-8")
+    path.write_text(ONE_CRM.read_text("utf-8").replace("people: 1000", f"people: {people}"), "utf-8")
     return path
 
 

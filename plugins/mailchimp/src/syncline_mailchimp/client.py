@@ -1,54 +1,76 @@
-"""Talks to the Marketing API: logs in, pages, and turns bad answers into errors. It neither waits nor retries."""
+"""Talks to the Marketing API: logs in, pages, and turns bad answers into errors. It neither waits nor retries.
+
+Nothing here can subscribe anybody: about a member only `MemberFields` is sent, to a member that is there (PATCH).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from http import HTTPStatus
+from typing import IO, Any, Final, TypeVar
+from urllib.parse import quote
 
 import requests
 from pydantic import BaseModel, ValidationError
 
-from syncline.errors import AuthError, ConnectorError, TransientError
+from syncline.errors import AuthError, ConfigError, ConnectorError, TransientError
 from syncline.sdk import Http, Throttle
-from syncline.sdk.http import purpose
+from syncline.sdk.http import json_of, purpose, transient_when_broken
 from syncline_mailchimp.config import MailchimpConfig
-from syncline_mailchimp.errors import refuse
+from syncline_mailchimp.errors import GoneError, refuse
 from syncline_mailchimp.payloads import (
     Automation,
     AutomationEmail,
+    Batch,
     Listing,
+    Member,
+    MemberFields,
+    MergeField,
     Metadata,
     Report,
     Root,
     Row,
+    Tag,
+    TagChange,
     moment_text,
 )
 
-__all__ = ["MailchimpClient"]
+__all__ = ["MailchimpClient", "fields_parameter", "listing_of", "member_path", "no_audience"]
 
 P = TypeVar("P", bound=BaseModel)
 Apart = Callable[[], AbstractContextManager[None]]
 """Keeps trouble inside it from the rest."""
 
 # Only what we use is asked for: answers stay small, and stay equal while nothing we use changes.
-_REPORT: Final = "id list_id campaign_title subject_line send_time unsubscribed opens clicks bounces".split()
+_REPORT: Final = (
+    "id list_id campaign_title subject_line send_time emails_sent unsubscribed opens clicks bounces".split()
+)
+_MEMBER: Final = (
+    "id contact_id list_id email_address status merge_fields language location.country_code"
+    " timestamp_signup timestamp_opt last_changed source"
+)
 _ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "members": (
         "members",
-        "id list_id email_address status merge_fields language location.country_code"
-        " timestamp_signup timestamp_opt last_changed source",
+        _MEMBER,
     ),
     "open-details": ("members", "email_id email_address list_id opens"),
     "email-activity": ("emails", "email_id email_address list_id activity"),
     "unsubscribed": ("unsubscribes", "email_id email_address list_id timestamp reason"),
     "reports": ("reports", " ".join(_REPORT)),
     "automations": ("automations", "id recipients.list_id"),
+    "merge-fields": ("merge_fields", "tag name type required options"),
+    "segments": ("segments", "id name type member_count"),
+    "tags": ("tags", "id name"),
 }
 """Last part of the path → where its rows are, and the fields of a row."""
 
+_PIECE: Final = 1 << 16
+NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _STEPS_BACK: Final = 20
 """How often one listing may shrink while it is read before we give up."""
 
@@ -76,7 +98,7 @@ class MailchimpClient:
         What concerns one campaign or automation only is done `apart`: trouble with it leaves out just that one.
         """
         known: set[Any] = set()
-        for rows in self.pages("/reports", "id", since_send_time=moment_text(sent_since)):
+        for rows in self.pages("/reports", "id", parameters={"since_send_time": moment_text(sent_since)}):
             known.update(row.get("id") for row in rows)
             for row in rows:
                 with apart():
@@ -109,17 +131,26 @@ class MailchimpClient:
         listing = self._valid(Listing, {"rows": body.get("emails"), "total_items": body.get("total_items")}, path)
         return [self._valid(AutomationEmail, row, path) for row in listing.rows]
 
-    def pages(self, path: str, id_field: str, **parameters: str) -> Iterator[list[Row]]:
+    def pages(
+        self,
+        path: str,
+        id_field: str,
+        fields: str | None = None,
+        *,
+        parameters: Mapping[str, str] = NO_PARAMETERS,
+        exact: bool = False,
+    ) -> Iterator[list[Row]]:
         """All rows of a listing, page by page; TransientError when they are fewer than were announced at the start.
 
         Rows that leave the listing meanwhile pull the rest forward past our offset: we step back by as many.
-        Rows may come twice.
+        Rows may come twice. `fields` are those of a row, when not the usual ones. With `exact`, numbers with a fraction
+        are Decimal.
         """
         announced: int | None = None
         total, offset, steps_back = 0, 0, 0
         seen: set[Any] = set()
         while announced is None or offset < total:
-            page = self._page(path, offset, parameters)
+            page = self._page(path, offset, fields, parameters, exact=exact)
             announced = page.total_items if announced is None else announced
             if page.total_items < total and steps_back < _STEPS_BACK:
                 steps_back += 1
@@ -134,33 +165,126 @@ class MailchimpClient:
         if len(seen) < (announced or 0):
             raise TransientError(f"paging brought {len(seen)} of {announced} rows", where=self._where(path))
 
-    def _page(self, path: str, offset: int, parameters: Mapping[str, str]) -> Listing:
-        rows, fields = _ROWS[path.rpartition("/")[2]]
+    def _page(
+        self, path: str, offset: int, fields: str | None, parameters: Mapping[str, str], *, exact: bool
+    ) -> Listing:
+        rows, usual = _ROWS[path.rpartition("/")[2]]
         query = {
-            "fields": ",".join([f"{rows}.{field}" for field in fields.split()] + ["total_items"]),
+            "fields": _asked(rows, fields or usual),
             "count": str(self._config.page_size),
             "offset": str(offset),
             **parameters,
         }
-        response = self._get(path, query)
-        body = self._json(response, path)
+        body = self._json(self._get(path, query), path, exact=exact)
         return self._valid(Listing, {"rows": body.get(rows), "total_items": body.get("total_items")}, path)
+
+    # Members
+
+    def merge_fields(self, audience: str) -> list[MergeField]:
+        path = f"/lists/{audience}/merge-fields"
+        return [self._valid(MergeField, row, path) for rows in self.pages(path, "tag") for row in rows]
+
+    def create_merge_field(self, audience: str, field: Mapping[str, Any]) -> None:
+        self._call("POST", f"/lists/{audience}/merge-fields", body=field)
+
+    def members(self, audience: str, fields: str, parameters: Mapping[str, str]) -> Iterator[list[Member]]:
+        """The members of an audience that meet `parameters`, page by page; ConfigError when there is no audience."""
+        path = f"/lists/{audience}/members"
+        try:
+            for rows in self.pages(path, "id", fields, parameters=parameters, exact=True):
+                yield [self._valid(Member, row, path) for row in rows]
+        except GoneError as error:
+            raise no_audience(audience, where=self._where(path)) from error
+
+    def member(self, audience: str, name: str, fields: str, model: type[P]) -> P:
+        """One member, by contact id, hash or address."""
+        path = member_path(audience, name)
+        return self._parse(model, self._get(path, {"fields": ",".join(fields.split())}), path)
+
+    def change_member(self, audience: str, name: str, fields: MemberFields) -> Member:
+        """Set merge fields of a member that is there; GoneError for everybody else: nobody is created."""
+        path = member_path(audience, name)
+        return self._parse(Member, self._call("PATCH", path, body=fields.model_dump()), path)
+
+    # Tags
+
+    def tags(self, audience: str) -> list[Tag]:
+        path = f"/lists/{audience}/segments"
+        pages = self.pages(path, "id", parameters={"type": "static"})
+        return [self._valid(Tag, row, path) for rows in pages for row in rows]
+
+    def tag_ids(self, audience: str, subscriber: str) -> set[int]:
+        """All tags of one member."""
+        path = f"{member_path(audience, subscriber)}/tags"
+        return {self._valid(Tag, row, path).id for rows in self.pages(path, "id") for row in rows}
+
+    def create_tag(self, audience: str, name: str) -> None:
+        self._call("POST", f"/lists/{audience}/segments", body={"name": name, "static_segment": []})
+
+    def change_tag(self, audience: str, tag: int, add: Sequence[str], remove: Sequence[str]) -> TagChange:
+        """Put members in and take others out, by address; at most 500 each. Who is no member is ignored."""
+        path = f"/lists/{audience}/segments/{tag}"
+        body = {"members_to_add": list(add), "members_to_remove": list(remove)}
+        return self._parse(TagChange, self._call("POST", path, body=body), path)
+
+    # Batch operations
+
+    def start_batch(self, operations: Sequence[Mapping[str, Any]]) -> Batch:
+        """Hand in operations, to be carried out in the background."""
+        reading = all(operation["method"] == "GET" for operation in operations)
+        answer = self._call("POST", "/batches", body={"operations": list(operations)}, reading=reading)
+        return self._parse(Batch, answer, "/batches")
+
+    def batch(self, batch: str) -> Batch:
+        return self._parse(Batch, self._get(f"/batches/{batch}", {}), f"/batches/{batch}")
+
+    def stop_batch(self, batch: str) -> None:
+        self._call("DELETE", f"/batches/{batch}", reading=True)
+
+    def download(self, url: str, to: IO[bytes]) -> bool:
+        """Bring an archive; False when its address is no longer valid.
+
+        Without our credentials: the permission is in the address, and the storage refuses who shows two.
+        """
+        where = f"{self._http.connection}: GET the results of a batch"
+        with purpose("read"):
+            response = self._http.request("GET", url, raise_for_status=False, stream=True)
+        with contextlib.closing(response), transient_when_broken(where):
+            if response.status_code in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                return False
+            refuse(response, where=where)
+            for piece in response.iter_content(_PIECE):
+                to.write(piece)
+        return True
 
     # One call
 
     def _get(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        return self._call("GET", path, query)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        reading: bool = False,
+    ) -> requests.Response:
         if not self._located:
             self._locate()
-        response = self._http.request(
-            "GET",
-            path,
-            params=dict(query),
-            raise_for_status=False,
-            allow_redirects=False,
-            **self._credentials(),
-        )
+        with purpose("read") if reading or method == "GET" else contextlib.nullcontext():
+            response = self._http.request(
+                method,
+                path,
+                params=dict(query or {}),
+                json=body,
+                raise_for_status=False,
+                allow_redirects=False,
+                **self._credentials(),
+            )
         self.answered_at = _clock(response)
-        refuse(response, where=self._where(path))
+        refuse(response, where=self._where(path, method))
         return response
 
     def _credentials(self) -> dict[str, Any]:
@@ -197,15 +321,8 @@ class MailchimpClient:
     def _parse(self, model: type[P], response: requests.Response, path: str) -> P:
         return self._valid(model, self._json(response, path), path)
 
-    def _json(self, response: requests.Response, path: str) -> dict[str, Any]:
-        try:
-            body = response.json()
-        except requests.JSONDecodeError as error:
-            raise TransientError(
-                f"the answer is not JSON but {response.headers.get('Content-Type', 'of no type')}, or was cut off",
-                where=self._where(path),
-                request_id=response.headers.get("X-Request-Id"),
-            ) from error
+    def _json(self, response: requests.Response, path: str, *, exact: bool = False) -> dict[str, Any]:
+        body = json_of(response, self._where(path), exact=exact)
         return body if isinstance(body, dict) else {}
 
     def _valid(self, model: type[P], body: Mapping[str, Any], path: str) -> P:
@@ -220,8 +337,38 @@ class MailchimpClient:
                 where=self._where(path),
             ) from error
 
-    def _where(self, path: str) -> str:
-        return f"{self._http.connection}: GET {path}"
+    def _where(self, path: str, method: str = "GET") -> str:
+        return f"{self._http.connection}: {method} {path}"
+
+
+def no_audience(audience: str, *, where: str) -> ConfigError:
+    """What a 404 for a whole audience means."""
+    return ConfigError(
+        f"the account has no audience {audience!r}; its id is in Mailchimp under Audience → Settings →"
+        " Audience name and defaults",
+        where=where,
+    )
+
+
+def listing_of(path: str, body: Any) -> Listing:
+    """A page of the listing at `path` that came by other means; ValueError when it is not one."""
+    rows = _ROWS[path.rpartition("/")[2]][0]
+    body = body if isinstance(body, dict) else {}
+    return Listing.model_validate({"rows": body.get(rows), "total_items": body.get("total_items")})
+
+
+def fields_parameter(path: str) -> str:
+    """The `fields` of the listing at `path`, for who pages by other means."""
+    return _asked(*_ROWS[path.rpartition("/")[2]])
+
+
+def _asked(rows: str, fields: str) -> str:
+    return ",".join([f"{rows}.{field}" for field in fields.split()] + ["total_items"])
+
+
+def member_path(audience: str, name: str) -> str:
+    """Of one member, by contact id, hash or address."""
+    return f"/lists/{audience}/members/{quote(name, safe='')}"
 
 
 def _clock(response: requests.Response) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from syncline.model.duration import parse_duration
 from syncline.sdk import ConnectorConfig
@@ -15,6 +15,7 @@ from syncline.sdk import ConnectorConfig
 __all__ = ["MailchimpConfig"]
 
 _DATA_CENTRE: Final = re.compile(r"[a-z]{2,}\d+")
+_SHORTEST_SECRET: Final = 16
 
 
 def _duration(value: Any) -> Any:
@@ -29,6 +30,10 @@ def _list_ids(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _secrets(value: Any) -> Any:
+    return (value,) if isinstance(value, str | SecretStr) else value
+
+
 _Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 
 
@@ -39,12 +44,20 @@ class MailchimpConfig(ConnectorConfig):
     """
 
     api_key: SecretStr | None = None
+    """Ends in its data centre: `…-us19`."""
+
     access_token: SecretStr | None = None
+    """Of an OAuth app, instead of an API key; it never expires."""
+
     audience: Annotated[tuple[str, ...], BeforeValidator(_list_ids), Field(min_length=1)]
     """The audience id (Mailchimp: Audience → Settings → Audience name and defaults), or several."""
 
     base_url: str | None = None
+    """`https://<dc>.api.mailchimp.com/3.0`."""
+
     oauth_base_url: str = "https://login.mailchimp.com"
+    """Where the OAuth metadata is, for an access token."""
+
     horizon: _Duration = timedelta(days=90)
     """Campaigns sent longer ago are no longer looked at."""
 
@@ -55,6 +68,8 @@ class MailchimpConfig(ConnectorConfig):
     """Open requests at a time. Mailchimp allows 10 per *user*, all programs together (error glossary, 429)."""
 
     page_size: Annotated[int, Field(ge=1, le=1000)] = 1000
+    """Rows a call; Mailchimp gives at most 1000."""
+
     automations: bool = True
     """Also read the e-mails of classic automations."""
 
@@ -65,6 +80,31 @@ class MailchimpConfig(ConnectorConfig):
         "phone": "PHONE",
     }
     """Attribute of the person → merge tag in the audience."""
+
+    signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)] = ()
+    """What Mailchimp showed when the webhook was created; several while one takes over from another."""
+
+    url_secret: SecretStr | None = None
+    """For webhooks from before signing: a long random part of their address, in the path or the query."""
+
+    batch_from: Annotated[int, Field(ge=1)] | None = 100
+    """The pages a first load would take from which on it goes through batch operations; null: never."""
+
+    batch_wait: _Duration = timedelta(hours=1)
+    """How long a batch is waited for at a time; the next read or run goes on waiting for the same one."""
+
+    key_field: Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,10}$")] = "SYNCKEY"
+    """The merge tag that holds our key, where members are written."""
+
+    bulk_from: Annotated[int, Field(ge=2)] | None = 50
+    """The members to be written from which on batch operations are used; null: never."""
+
+    @field_validator("url_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < _SHORTEST_SECRET:
+            raise ValueError(f"whoever guesses it can send us anything; give at least {_SHORTEST_SECRET} characters")
+        return secret
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

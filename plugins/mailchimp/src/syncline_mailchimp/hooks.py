@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncline.sdk import SimulatorOptions, Sink, Source, hookimpl
-from syncline_mailchimp.source import MailchimpSource
+from syncline_mailchimp.connector import MailchimpConnector
 
 if TYPE_CHECKING:
     from syncline_mailchimp.simulator import MailchimpSimulator
@@ -16,7 +16,7 @@ __all__ = ["connectors", "simulators"]
 
 @hookimpl
 def connectors() -> Sequence[type[Source[Any]] | type[Sink[Any]]]:
-    return (MailchimpSource,)
+    return (MailchimpConnector,)
 
 
 @hookimpl

@@ -7,20 +7,25 @@ Mailchimp says "nothing", so it is read as None.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "ARCHIVED",
     "Activity",
     "ActivityFact",
     "Automation",
     "AutomationEmail",
+    "Batch",
+    "BatchResult",
     "Bounces",
     "Clicks",
     "Listing",
     "Location",
     "Member",
+    "MemberFields",
+    "MergeField",
     "Metadata",
     "Moment",
     "Open",
@@ -32,10 +37,17 @@ __all__ = [
     "Report",
     "Root",
     "Row",
+    "Tag",
+    "TagChange",
     "UnsubscribeFact",
     "Unsubscribed",
+    "WebhookFact",
+    "minute_of",
     "moment_text",
 ]
+
+ARCHIVED: Final = "archived"
+"""The status of a deleted member. (Erased ones are not there at all.)"""
 
 Row = dict[str, Any]
 """One row of a listing as it came, before a model reads it."""
@@ -58,6 +70,11 @@ _MaybeText = Annotated[str | None, BeforeValidator(_nothing)]
 def moment_text(moment: datetime) -> str:
     """`2026-01-02T03:04:05Z`: never a fraction, which email-activity answers with HTTP 500 (airbyte issue 37434)."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def minute_of(moment: datetime) -> str:
+    """`2026-01-02T03:04`: what a webhook and a poll, seconds apart, both say of one fact (vendor sheet §9)."""
+    return moment_text(moment)[:16]
 
 
 class _Payload(BaseModel):
@@ -112,23 +129,90 @@ class Location(_Payload):
 
 
 class Member(_Payload):
-    """A person in an audience. `id` is the MD5 of the lower-cased address."""
+    """A person in an audience. `id` is the MD5 of the lower-cased address; `contact_id` outlives the address."""
 
     id: str
+    contact_id: _MaybeText = None
     list_id: str
     email_address: str
     status: str
     merge_fields: Annotated[dict[str, Any], BeforeValidator(lambda v: v or {})] = {}
     language: _MaybeText = None
     location: Location = Location()
+    vip: bool | None = None
+    member_rating: int | None = None
     timestamp_signup: _MaybeMoment = None
     timestamp_opt: _MaybeMoment = None
     last_changed: _MaybeMoment = None
     source: _MaybeText = None
 
+    @property
+    def lasting_id(self) -> str:
+        """The name that stays when the address changes (recorded 2021); member paths accept both."""
+        return self.contact_id or self.id
+
+
+class MergeField(_Payload):
+    """A field of an audience. `tag` is its name in merge_fields; `type` one of eleven."""
+
+    tag: str
+    name: str = ""
+    type: str
+    required: bool = False
+    options: Annotated[dict[str, Any], BeforeValidator(lambda v: v or {})] = {}
+
+
+class MemberFields(BaseModel):
+    """All that this connector ever sends about a member: no status, no address, no consent. It cannot say more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    merge_fields: dict[str, str | int | float]
+
+
+class Tag(_Payload):
+    """A tag of an audience, which Mailchimp also calls a static segment. `member_count` counts the subscribed only."""
+
+    id: int
+    name: str
+    type: str = "static"
+    member_count: int = 0
+
+
+class _TagError(_Payload):
+    email_addresses: tuple[str, ...] = ()
+    error: str = ""
+
+
+class TagChange(_Payload):
+    """Answer to adding and removing members of a tag: those for whom something changed, and what was refused."""
+
+    members_added: tuple[Row, ...] = ()
+    members_removed: tuple[Row, ...] = ()
+    errors: tuple[_TagError, ...] = ()
+
+
+class Batch(_Payload):
+    """A batch request. `response_body_url` is there when it is finished, and for ten minutes."""
+
+    id: str
+    status: str
+    total_operations: int = 0
+    errored_operations: int = 0
+    response_body_url: _MaybeText = None
+
+
+class BatchResult(_Payload):
+    """The answer to one operation, or to one page of it; `response` is JSON in a string (once, in 2016, an object)."""
+
+    operation_id: str
+    status_code: int
+    response: str | dict[str, Any] = ""
+
 
 class Opens(_Payload):
     opens_total: int = 0
+    unique_opens: int = 0
     last_open: _MaybeText = None
 
 
@@ -151,6 +235,7 @@ class Report(_Payload):
     campaign_title: str = ""
     subject_line: str = ""
     send_time: _MaybeMoment = None
+    emails_sent: int = 0
     unsubscribed: int = 0
     opens: Opens = Opens()
     clicks: Clicks = Clicks()
@@ -262,5 +347,22 @@ class UnsubscribeFact(_Fact):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """To the minute, because the webhook tells the same fact with a time of its own."""
+        """To the minute: the record's name. (What is an event's name is said in `normalize`.)"""
         return ("unsub", self.list_id, self.email_id, self.campaign_id, self.moment[:16])
+
+
+class WebhookFact(_Payload):
+    """A webhook as it is kept: its type, and its form with the bracket names unfolded."""
+
+    webhook: str
+    fired_at: str = ""
+    data: dict[str, Any] = {}
+
+    @property
+    def moment(self) -> datetime:
+        """`2026-01-02 03:04:05`; no zone is documented, read as UTC (vendor sheet §6, unverified). Else ValueError."""
+        return datetime.strptime(self.fired_at, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+
+    def text(self, name: str) -> str:
+        value = self.data.get(name, "")
+        return value.strip() if isinstance(value, str) else ""

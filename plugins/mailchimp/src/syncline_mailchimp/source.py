@@ -1,4 +1,4 @@
-"""Mailchimp as a source.
+"""Mailchimp as a source: by polling, and by webhooks.
 
 Opens come from open-details, the only place that tells machine opens; clicks and bounces from email-activity, which
 pages over recipients, most of them empty, in no order of time. So a campaign is safe only as a whole: its pages carry
@@ -7,68 +7,45 @@ no cursor until the last one, and the time they are filtered by does not move wh
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import ValidationError
-
-from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, did_you_mean
-from syncline.model import Account, Event, Page, RawRecord
-from syncline.sdk import Context, Source
-from syncline_mailchimp.client import MailchimpClient
+from syncline.errors import AuthError, ConfigError, RateLimitError, TransientError, did_you_mean
+from syncline.model import Event, Page, RawRecord
+from syncline.sdk import Source, WebhookRequest
+from syncline_mailchimp.batches import Job
+from syncline_mailchimp.client import fields_parameter, listing_of, no_audience
 from syncline_mailchimp.config import MailchimpConfig
+from syncline_mailchimp.connected import Connected
 from syncline_mailchimp.cursor import Cursor, Mark
-from syncline_mailchimp.errors import GoneError
+from syncline_mailchimp.errors import GoneError, error_of
 from syncline_mailchimp.normalize import (
     activity_events,
     member_events,
     open_events,
-    unreadable,
     unsubscribe_events,
+    webhook_events,
 )
-from syncline_mailchimp.payloads import (
-    ActivityFact,
-    Opener,
-    OpenFact,
-    Recipient,
-    Report,
-    Row,
-    Unsubscribed,
-    UnsubscribeFact,
-    moment_text,
-)
+from syncline_mailchimp.payloads import BatchResult, Listing, Report, moment_text
+from syncline_mailchimp.readers import READERS, Explosion, Reader
+from syncline_mailchimp.trouble import Trouble
+from syncline_mailchimp.webhooks import record_of, verify
 
 __all__ = ["MailchimpSource"]
 
-_log = logging.getLogger(__name__)
-Fact = OpenFact | ActivityFact | UnsubscribeFact
-
+_OF_ALL: Final = (AuthError, RateLimitError)
+_CAMPAIGNS_A_BATCH: Final = 100  # as singer's tap has it
 _SETTLING: Final = timedelta(seconds=10)
 """Members that changed just now are left for the next read, so that offsets stay steady (vendor sheet, §8)."""
 
 
-class MailchimpSource(Source[MailchimpConfig]):
+class MailchimpSource(Connected, Source[MailchimpConfig]):
     """Members, unsubscribes, opens and activity (clicks and bounces) of one or more audiences."""
 
-    kind: ClassVar[str] = "mailchimp"
-    config_model = MailchimpConfig
     streams: ClassVar[Sequence[str]] = ("members", "unsubscribes", "opens", "activity")
     """In the order of reading: first who may no longer be written to, last what costs most."""
-
-    def __init__(self, config: MailchimpConfig, context: Context) -> None:
-        super().__init__(config, context)
-        self._client = MailchimpClient(config, context.http)
-
-    def check(self) -> Account:
-        root = self._client.root()
-        details = {"role": root.role, "timezone": root.account_timezone}
-        return Account(
-            root.account_id, root.account_name, {k: v for k, v in details.items() if v}, self._client.answered_at
-        )
 
     def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
         """Pages of one stream; see the module for why most of them carry no cursor."""
@@ -77,7 +54,17 @@ class MailchimpSource(Source[MailchimpConfig]):
         start = Cursor.read(cursor, where=self._where(stream))
         return self._members(start) if stream == "members" else self._facts(stream, start)
 
+    def receive(self, request: WebhookRequest) -> Sequence[RawRecord]:
+        """One record a webhook; none for the GET with which Mailchimp looks whether somebody is there."""
+        if request.method.upper() == "GET":
+            return []
+        where = f"{self.context.connection}: webhook"
+        verify(request, self.config, where=where)
+        return [record_of(request, where=where)]
+
     def normalize(self, raw: RawRecord) -> Iterable[Event]:
+        if "webhook" in raw.payload:
+            return tuple(webhook_events(raw.payload, self.config))
         if raw.stream == "members":
             return tuple(member_events(raw.payload, self.config))
         if raw.stream == "opens":
@@ -90,13 +77,13 @@ class MailchimpSource(Source[MailchimpConfig]):
 
     def _members(self, cursor: Cursor) -> Iterator[Page]:
         cursor = cursor.only(frozenset(self.config.audience))
-        trouble = _Trouble()
+        trouble = Trouble()
         for audience in self.config.audience:
             with trouble.apart():
-                cursor = yield from self._audience(audience, cursor)
+                cursor = yield from self._read_audience(audience, cursor)
         trouble.end()
 
-    def _audience(self, audience: str, cursor: Cursor) -> Generator[Page, None, Cursor]:
+    def _read_audience(self, audience: str, cursor: Cursor) -> Generator[Page, None, Cursor]:
         """One audience, whole: only its last page carries the cursor, which is also returned."""
         until = (self.context.clock() - _SETTLING).replace(microsecond=0)
         begun: datetime | None = None
@@ -116,43 +103,45 @@ class MailchimpSource(Source[MailchimpConfig]):
     def _changed_members(self, audience: str, mark: Mark, until: datetime) -> Iterator[Sequence[RawRecord]]:
         since = mark.newest - self.config.lookback if mark.newest else None
         # A window that ends before it begins: the mark was set by a wrong clock and vouches for nothing. Read all.
-        window = {"since_last_changed": moment_text(since)} if since and since < until else {}
+        begin = {"since_last_changed": moment_text(since)} if since and since < until else {}
         pages = self._client.pages(
             f"/lists/{audience}/members",
             "id",
-            before_last_changed=moment_text(until),
-            sort_field="last_changed",
-            sort_dir="ASC",
-            **window,
+            parameters={
+                "before_last_changed": moment_text(until),
+                "sort_field": "last_changed",
+                "sort_dir": "ASC",
+                **begin,
+            },
         )
         try:
             for rows in pages:
                 yield [RawRecord("members", f"{audience}:{row.get('id', '')}", row) for row in rows]
         except GoneError as error:
-            raise ConfigError(
-                f"the account has no audience {audience!r}; its id is in Mailchimp under Audience → Settings →"
-                " Audience name and defaults",
-                where=self._where("members"),
-            ) from error
+            raise no_audience(audience, where=self._where("members")) from error
 
     # Facts about campaigns
 
     def _facts(self, stream: str, cursor: Cursor) -> Iterator[Page]:
         """Every campaign worth it; the trouble one makes is raised after the others were read."""
-        reader, trouble = _READERS[stream], _Trouble()
+        reader, trouble = READERS[stream], Trouble()
         since = self.context.clock() - self.config.horizon
         reports = tuple(self._client.reports(self.config.audience, since, trouble.apart))
         if trouble.first is None:  # else a campaign may be missing from the list, and keeps its mark
             cursor = cursor.only(frozenset(report.id for report in reports))
         worth = [r for r in reports if self._worth_reading(r, cursor.marks.get(r.id, Mark()), reader)]
-        for report in worth:
+        loads = self._first_loads(stream, [report for report in worth if report.id not in cursor.marks], reader)
+        for load in loads:
+            cursor = yield from self._loaded(load, cursor, trouble)
+        done = {campaign for load in loads for campaign in load.books}
+        for report in (report for report in worth if report.id not in done):
             with trouble.apart():
                 cursor = yield from self._campaign(stream, report, cursor)
         if not worth:
             yield Page((), cursor.text())
         trouble.end()
 
-    def _worth_reading(self, report: Report, mark: Mark, reader: _Reader) -> bool:
+    def _worth_reading(self, report: Report, mark: Mark, reader: Reader) -> bool:
         """Totals moved, or facts so fresh that late ones may still join them."""
         fresh = self.context.clock() - self.config.lookback
         moments = (report.send_time, mark.newest)
@@ -160,11 +149,11 @@ class MailchimpSource(Source[MailchimpConfig]):
 
     def _campaign(self, stream: str, report: Report, cursor: Cursor) -> Generator[Page, None, Cursor]:
         """One campaign, whole: only its last page carries the cursor, which is also returned."""
-        reader, mark = _READERS[stream], cursor.marks.get(report.id, Mark())
-        explosion = _Explosion(stream, report, reader, mark.newest)
+        reader, mark = READERS[stream], cursor.marks.get(report.id, Mark())
+        explosion = Explosion(stream, report, reader, mark.newest)
         last: list[RawRecord] = []
         for rows in self._client.pages(
-            f"/reports/{report.id}/{reader.listing}", "email_id", **self._since(reader, mark)
+            f"/reports/{report.id}/{reader.listing}", "email_id", parameters=self._since(reader, mark)
         ):
             if last:
                 yield Page(last, None)
@@ -174,120 +163,113 @@ class MailchimpSource(Source[MailchimpConfig]):
         yield Page(last, cursor.text())
         return cursor
 
-    def _since(self, reader: _Reader, mark: Mark) -> dict[str, str]:
+    def _since(self, reader: Reader, mark: Mark) -> dict[str, str]:
         if mark.newest is None or not reader.filters_by_time:
             return {}
         return {"since": moment_text(mark.newest - self.config.lookback)}
+
+    # First loads of large accounts
+
+    def _first_loads(self, stream: str, first: Sequence[Report], reader: Reader) -> list[_Load]:
+        """The campaigns that are read in batches: none, unless there is a batch already, or it is worth it."""
+        by_id = {report.id: report for report in first}
+        kept = self._batches.kept(stream)
+        loads = []
+        if kept is not None:
+            known = [by_id.pop(campaign) for campaign in kept.about if campaign in by_id]
+            loads.append(_Load(stream, reader, known, kept))
+        rest = list(by_id.values())
+        if not reader.in_bulk or self.config.batch_from is None or self._pages(rest, reader) < self.config.batch_from:
+            return loads
+        parts = (rest[start : start + _CAMPAIGNS_A_BATCH] for start in range(0, len(rest), _CAMPAIGNS_A_BATCH))
+        return [*loads, *(_Load(stream, reader, part, None) for part in parts)]
+
+    def _pages(self, reports: Iterable[Report], reader: Reader) -> int:
+        """The direct calls these would take."""
+        return sum(max(1, -(-reader.rows(report) // self.config.page_size)) for report in reports)
+
+    def _loaded(self, load: _Load, cursor: Cursor, trouble: Trouble) -> Generator[Page, None, Cursor]:
+        """Many campaigns, in whatever order their rows come: only the last page carries the cursor."""
+        job = load.job or self._batches.start(load.stream, load.operations(), load.totals())
+        where = self._where(load.stream)
+        for result in self._batches.results(job):
+            book = load.books.get(result.operation_id)
+            if book is None:
+                continue
+            with trouble.apart():
+                if records := book.take(result, where):
+                    yield Page(records, None)
+        for campaign, book in load.books.items():
+            with trouble.apart():
+                book.refuse_when_short(where)
+                newest = min(book.explosion.newest, self.context.clock()) if book.explosion.newest else None
+                mark = Mark(newest=newest, totals=job.about.get(campaign, ""))
+                cursor = cursor.with_mark(campaign, mark)
+        yield Page((), cursor.text())
+        return cursor
 
     def _where(self, stream: str) -> str:
         return f"{self.context.connection}/{stream}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """How one stream reads a campaign."""
+class _Book:
+    """What came of one campaign so far."""
 
-    listing: str
-    explode: Callable[[Row, Report], Iterator[Fact]]
-    totals: Callable[[Report], str]
-    filters_by_time: bool
+    def __init__(self, report: Report, reader: Reader, explosion: Explosion) -> None:
+        self.explosion = explosion
+        self._path = f"/reports/{report.id}/{reader.listing}"
+        self._rows = 0
+        self._announced: int | None = None
+        self._failed = False
 
+    def take(self, result: BatchResult, where: str) -> list[RawRecord]:
+        """The records of one page; the error it holds instead is raised."""
+        body = result.response if isinstance(result.response, str) else json.dumps(result.response)
+        if error := error_of(result.status_code, body, where=f"{where}: GET {self._path}"):
+            self._failed = True
+            # In an archive it is no sign of how the connection fares now: others are read, and this one later.
+            raise TransientError(error.message, where=error.where) if isinstance(error, _OF_ALL) else error
+        listing = self.listing(body, where)
+        self._announced = max(self._announced or 0, listing.total_items)
+        self._rows += len(listing.rows)
+        return self.explosion.records(listing.rows)
 
-def _opens(row: Row, report: Report) -> Iterator[Fact]:
-    opener = Opener.model_validate(row)
-    for opened in opener.opens:
-        yield OpenFact(**_about(opener, report), timestamp=opened.timestamp, is_proxy_open=opened.is_proxy_open)
+    def listing(self, body: str, where: str) -> Listing:
+        try:
+            return listing_of(self._path, json.loads(body))
+        except ValueError as error:  # not JSON, or not what is documented
+            self._failed = True
+            raise TransientError(f"GET {self._path}: the answer cannot be read", where=where) from error
 
-
-def _activity(row: Row, report: Report) -> Iterator[Fact]:
-    recipient = Recipient.model_validate(row)
-    for done in recipient.activity:
-        if done.action != "open":  # those come from open-details, which knows the machines
-            yield ActivityFact.model_validate(
-                {**_about(recipient, report), **done.model_dump(), "timestamp": done.timestamp}
+    def refuse_when_short(self, where: str) -> None:
+        """TransientError when rows are missing, so that the campaign is read again; quiet when its error was raised."""
+        if self._failed or self._announced is None or self._rows < self._announced:
+            raise TransientError(
+                f"GET {self._path}: the batch brought {self._rows} of {self._announced} rows", where=where
             )
 
 
-def _unsubscribes(row: Row, report: Report) -> Iterator[Fact]:
-    left = Unsubscribed.model_validate(row)
-    yield UnsubscribeFact(**_about(left, report), timestamp=left.timestamp, reason=left.reason)
+class _Load:
+    """Campaigns that one batch reads; with the `job` of an earlier attempt, if there was one."""
 
-
-def _about(row: Opener | Recipient | Unsubscribed, report: Report) -> dict[str, str]:
-    return {
-        "campaign_id": report.id,
-        "campaign": report.name,
-        "list_id": row.list_id or report.list_id or "",
-        "email_id": row.email_id,
-        "email_address": row.email_address,
-    }
-
-
-_READERS: Final[Mapping[str, _Reader]] = {
-    "opens": _Reader("open-details", _opens, lambda r: f"{r.opens.opens_total}/{r.opens.last_open}", True),
-    "activity": _Reader(
-        "email-activity",
-        _activity,
-        lambda r: (
-            f"{r.clicks.clicks_total}/{r.clicks.last_click}"
-            f"/{r.bounces.hard_bounces}/{r.bounces.soft_bounces}/{r.bounces.syntax_errors}"
-        ),
-        True,
-    ),
-    # Read whole every time its total moved: the listing is short, and a missed withdrawal of consent is no small thing.
-    "unsubscribes": _Reader("unsubscribed", _unsubscribes, lambda r: str(r.unsubscribed), False),
-}
-
-
-class _Explosion:
-    """Rows about people in, one raw record per fact out, each once; and the time of the newest."""
-
-    def __init__(self, stream: str, report: Report, reader: _Reader, newest: datetime | None) -> None:
-        self.newest = newest
-        self._stream = stream
-        self._report = report
+    def __init__(self, stream: str, reader: Reader, reports: Sequence[Report], job: Job | None) -> None:
+        self.stream = stream
+        self.job = job
         self._reader = reader
-        self._seen: set[str] = set()
+        self._reports = reports
+        self.books = {
+            report.id: _Book(report, reader, Explosion(stream, report, reader, None, remembers=False))
+            for report in reports
+        }
 
-    def records(self, rows: Iterable[Row]) -> list[RawRecord]:
-        found = (record for row in rows for record in self._of(row))
-        return [record for record in found if self._is_new(record.key)]
+    def operations(self) -> list[dict[str, Any]]:
+        """Without `count`, so that Mailchimp brings all pages (vendor sheet §5)."""
+        paths = {report.id: f"/reports/{report.id}/{self._reader.listing}" for report in self._reports}
+        return [
+            {"method": "GET", "path": path, "operation_id": campaign, "params": {"fields": fields_parameter(path)}}
+            for campaign, path in paths.items()
+        ]
 
-    def _of(self, row: Row) -> Iterator[RawRecord]:
-        try:
-            facts = tuple(self._reader.explode(row, self._report))
-        except ValidationError as error:
-            yield unreadable(self._stream, self._report.id, row, error)
-            return
-        for fact in facts:
-            self.newest = max(self.newest or fact.timestamp, fact.timestamp)
-            yield RawRecord(self._stream, ":".join(fact.key), fact.model_dump(mode="json", exclude_none=True))
-
-    def _is_new(self, key: str) -> bool:
-        if key in self._seen:
-            return False
-        self._seen.add(key)
-        return True
-
-
-class _Trouble:
-    """Lets one campaign or audience fail alone, its mark where it was: `end` raises the first error there was."""
-
-    def __init__(self) -> None:
-        self.first: ConnectorError | None = None
-
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        try:
-            yield
-        except GoneError as error:  # deleted since it was listed: there is nothing left to miss
-            _log.warning("%s; it is skipped", error)
-        except (AuthError, RateLimitError):  # of the whole connection: the next call would fare no better
-            raise
-        except ConnectorError as error:
-            _log.warning("%s; the others are read", error)
-            self.first = self.first or error
-
-    def end(self) -> None:
-        if self.first is not None:
-            raise self.first
+    def totals(self) -> Mapping[str, str]:
+        """As they were when the batch was handed in: what comes later has to move them."""
+        return {report.id: self._reader.totals(report) for report in self._reports}

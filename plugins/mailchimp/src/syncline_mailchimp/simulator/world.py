@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from syncline.testing.population import SimulatedPerson, population
 
-__all__ = ["LIST_ID", "Act", "Campaign", "Subscriber", "World", "subscriber_hash"]
+__all__ = ["LIST_ID", "Act", "Campaign", "Subscriber", "World", "newest", "subscriber_hash"]
 
 LIST_ID: Final = "3f2a9c41d7"
 
@@ -51,7 +51,10 @@ class Act:
 
 @dataclass(slots=True)
 class Subscriber:
-    """One member of the audience."""
+    """One member of the audience. `contact_id` stays when the address changes (recorded 2021); the hash does not.
+
+    `fields` holds the merge fields beyond the three that have an attribute of their own.
+    """
 
     hash: str
     email: str
@@ -63,8 +66,10 @@ class Subscriber:
     signed_up: datetime | None
     changed: datetime
     source: str
+    contact_id: str
     status: str = "subscribed"
     reason: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -99,6 +104,14 @@ class Campaign:
         self.kept.clear()
         self.left[subscriber] = (at, reason)
 
+    def rename(self, before: str, after: str) -> None:
+        """Rows of a person whose address changed show the new one."""
+        self.kept.clear()
+        self.recipients = [after if one == before else one for one in self.recipients]
+        for book in (self.acts, self.left):
+            if before in book:
+                book[after] = book.pop(before)  # type: ignore[assignment]  # the same book it came from
+
     def forget(self, subscriber: str) -> None:
         self.kept.clear()
         if subscriber in self.recipients:
@@ -116,7 +129,10 @@ def subscriber_hash(email: str) -> str:
 
 
 class World:
-    """The account's contents. `subscribers` by hash, `campaigns` by id, both in the order they are listed."""
+    """The account's contents. `subscribers` by hash, `campaigns` by id, both in the order they are listed.
+
+    `contacts` leads from a contact id to the hash of today's address.
+    """
 
     def __init__(self, people: int, seed: int, base: datetime) -> None:
         self.base = base
@@ -126,10 +142,20 @@ class World:
         self.campaigns = {campaign.id: campaign for campaign in (*made, self.welcome)}
         self.sent = made
         self.subscribers: dict[str, Subscriber] = {}
+        self.contacts: dict[str, str] = {}
         for person in population(people, seed):
             self._add(person)
         for campaign in self.campaigns.values():
             campaign.recipients.sort()  # by hash: an order that has nothing to do with time
+
+    def put(self, subscriber: Subscriber) -> None:
+        self.subscribers[subscriber.hash] = subscriber
+        self.contacts[subscriber.contact_id] = subscriber.hash
+
+    def drop(self, who: str) -> Subscriber:
+        one = self.subscribers.pop(who)
+        del self.contacts[one.contact_id]
+        return one
 
     def _id(self, name: str) -> str:
         return hashlib.sha256(f"{self._seed}:{name}".encode()).hexdigest()[:10]
@@ -154,8 +180,9 @@ class World:
             signed_up=opted_in - timedelta(seconds=chance.randrange(30, 600)) if by_form else None,
             changed=opted_in,
             source="Embed Form" if by_form else "Import",
+            contact_id=subscriber_hash(email)[::-1],
         )
-        self.subscribers[subscriber.hash] = subscriber
+        self.put(subscriber)
         _Life(subscriber, person, chance, self).live()
 
 
