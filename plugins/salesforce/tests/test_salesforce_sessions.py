@@ -104,6 +104,7 @@ def _check_with(org: SalesforceSimulator, login: dict[str, str], keep: dict[str,
             TransientError,
         ),
         ("<html>busy</html>", 503, TransientError),
+        ("<html>who are you?</html>", 401, AuthError),
     ],
     ids=lambda v: v.get("error_description") or v["error"] if isinstance(v, dict) else None,
 )

@@ -7,6 +7,7 @@ All instances share one `MemoryWorld`, so several connections see the same CRM. 
 
 The CRM here has the habits that bite in real ones: it rounds numbers to a field's scale, keeps an empty text as
 nothing, refuses single records for reasons of its own, and lets people edit, convert, merge and delete behind our back.
+Whoever calls it logs in first; sessions end when a test says so. Webhooks are signed together with their time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Final
@@ -26,11 +27,13 @@ from typing import Any, ClassVar, Final
 from pydantic import SecretStr
 
 from syncline.errors import (
+    AuthError,
     ConfigError,
     ContractError,
     CursorExpiredError,
     RecordError,
     SchemaDriftError,
+    TransientError,
     WebhookRejectedError,
     did_you_mean,
 )
@@ -55,10 +58,19 @@ from syncline.model import (
     Writer,
     event_id,
 )
-from syncline.sdk import ConnectorConfig, Sink, Source, WebhookRequest, hookimpl
+from syncline.sdk import ConnectorConfig, Context, Sink, Source, WebhookRequest, hookimpl
+from syncline.sdk.connector import Connector
 from syncline.testing.population import simulated_now
 
-__all__ = ["MemoryConfig", "MemorySink", "MemorySource", "MemoryWorld", "memory_plugin", "person_fields"]
+__all__ = [
+    "MemoryConfig",
+    "MemorySink",
+    "MemorySource",
+    "MemoryWorld",
+    "SessionEndedError",
+    "memory_plugin",
+    "person_fields",
+]
 
 
 def person_fields() -> tuple[Field, ...]:
@@ -112,7 +124,8 @@ class _RecordFailure:
 class MemoryWorld:
     """One CRM and one stream of events, with everything a test wants to do to them.
 
-    `counters` counts the calls that a vendor would have counted: `calls`, `write_calls`, and each by method.
+    `counters` counts the calls that a vendor would have counted: `calls`, `write_calls`, `failed`, and each by method;
+    `log_ins` counts the sessions.
     `clock` dates what people do; what connectors write is dated by their own context.
     """
 
@@ -131,6 +144,7 @@ class MemoryWorld:
         self.email_fields: tuple[str, ...] = ("Email",)
         self.users: set[str] = set()
         self.counters: Counter[str] = Counter()
+        self.log_ins = 0
         self.tasks: dict[str, TaskWrite] = {}
         self.segments: dict[str, set[RemoteRef]] = {name: set() for name in segments}
         self.streams: dict[str, list[RawRecord]] = {"events": []}
@@ -141,6 +155,9 @@ class MemoryWorld:
                 self.create_field(spec)
         self._rows: dict[RemoteRef, _Row] = {}
         self._version = 0
+        self._session = 0
+        self._empty_page = False
+        self._same_token = False
         self._oldest_cursor = 0
         self._call_failures: list[_CallFailure] = []
         self._record_failures: list[_RecordFailure] = []
@@ -264,8 +281,21 @@ class MemoryWorld:
         """Any call that carries this key raises `error`, and nothing of it is carried out."""
         self._poison[key] = error
 
+    def end_sessions(self) -> None:
+        """Whatever a log-in gave is no longer valid; the credentials are."""
+        self._session += 1
+
+    def empty_page(self) -> None:
+        """From now on every listing has a page without records before its second one."""
+        self._empty_page = True
+
+    def repeat_page_token(self) -> None:
+        """From now on every page of a listing says that the next page is itself."""
+        self._same_token = True
+
     def heal(self) -> None:
         """No more trouble."""
+        self._empty_page = self._same_token = False
         self._call_failures.clear()
         self._record_failures.clear()
         self._poison.clear()
@@ -280,8 +310,40 @@ class MemoryWorld:
     def version(self) -> int:
         return self._version
 
-    def call(self, method: str, keys: Iterable[str] = (), *, write: bool = False) -> Exception | None:
-        """Count a call; raise the trouble meant for it, or return that which comes after it was carried out."""
+    def log_in(self) -> int:
+        """A session, good for calls until `end_sessions`."""
+        self.log_ins += 1
+        return self._session
+
+    def page_of(self, stream: str, token: str) -> tuple[list[RawRecord], str | None, int]:
+        """A page of a listing, the token of the next one (None: there is none), and how many there are in all.
+
+        A token is the number of the first record; `+` behind it stands for the page after an empty one.
+        """
+        everything, start = self.streams[stream], int(token.rstrip("+"))
+        if self._empty_page and start == self.page_size and not token.endswith("+"):
+            return [], f"{token}+", len(everything)
+        records = everything[start : start + self.page_size]
+        end = start + len(records)
+        following = None if end >= len(everything) else token if self._same_token else str(end)
+        return records, following, len(everything)
+
+    def call(
+        self, method: str, keys: Iterable[str] = (), *, write: bool = False, session: int | None = None
+    ) -> Exception | None:
+        """Count a call; raise the trouble meant for it, or return that which comes after it was carried out.
+
+        SessionEndedError when the session is given and has ended.
+        """
+        if session is not None and session != self._session:
+            raise SessionEndedError("the session has ended")
+        try:
+            return self._call(method, keys, write=write)
+        except Exception:
+            self.counters["failed"] += 1
+            raise
+
+    def _call(self, method: str, keys: Iterable[str], *, write: bool) -> Exception | None:
         self.counters["calls"] += 1
         self.counters[method] += 1
         self.counters["write_calls"] += write
@@ -368,48 +430,100 @@ def _strikes(failure: _CallFailure, method: str) -> bool:
 
 
 class MemoryConfig(ConnectorConfig):
-    """`secret` signs webhooks (`MemorySource.sign`)."""
+    """The settings of both connectors."""
 
     secret: SecretStr = SecretStr("memory")
+    """Signs webhooks (`signed`)."""
 
 
-class MemorySource(Source[MemoryConfig]):
+class SessionEndedError(AuthError):
+    """A session that is no longer valid: the connectors log in again, once, and call again."""
+
+
+_REPLAY_WINDOW: Final = timedelta(minutes=5)
+
+
+class _MemoryConnector(Connector[MemoryConfig]):
+    """Sessions and webhooks, which both connectors have."""
+
+    config_model = MemoryConfig
+    world: ClassVar[MemoryWorld]
+
+    def __init__(self, config: MemoryConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._session: int | None = None
+
+    def _call(self, method: str, keys: Iterable[str] = (), *, write: bool = False) -> Exception | None:
+        """A call with a session: `MemoryWorld.call`, once more with a new session if the old one has ended."""
+        if self._session is None:
+            self._session = self.world.log_in()
+        try:
+            return self.world.call(method, keys, write=write, session=self._session)
+        except SessionEndedError:
+            self._session = self.world.log_in()
+        return self.world.call(method, keys, write=write, session=self._session)
+
+    def receive(self, request: WebhookRequest) -> Sequence[RawRecord]:
+        """A signed JSON list: facts as {"key", ...payload}, notices as {"key", "object", "id"}."""
+        self._verify(request)
+        return [self._received(item) for item in self._items(request.body)]
+
+    def _verify(self, request: WebhookRequest) -> None:
+        given, at = (request.headers.get(f"x-memory-{name}", "") for name in ("signature", "at"))
+        if not hmac.compare_digest(given.encode(), self.sign(request.body, at).encode()):
+            raise WebhookRejectedError("the signature does not fit the body", where=self.context.connection)
+        if abs(request.received_at - datetime.fromtimestamp(int(at), UTC)) > _REPLAY_WINDOW:
+            raise WebhookRejectedError("signed too long ago, or in the future", where=self.context.connection)
+
+    def _items(self, body: bytes) -> list[Mapping[str, Any]]:
+        try:
+            items = json.loads(body)
+        except (ValueError, RecursionError):
+            items = None
+        whole = isinstance(items, list) and all(isinstance(i, dict) and isinstance(i.get("key"), str) for i in items)
+        if not whole:
+            raise WebhookRejectedError("not a JSON list of objects with a key", where=self.context.connection)
+        return items  # type: ignore[no-any-return]  # as just seen
+
+    def _received(self, item: Mapping[str, Any]) -> RawRecord:
+        return RawRecord(str(item.get("object", "events")), item["key"], item)
+
+    def signed(self, body: bytes, at: datetime) -> dict[str, str]:
+        """The headers of a webhook with this body that is sent at that time."""
+        sent = f"{at.timestamp():.0f}"
+        return {"x-memory-at": sent, "x-memory-signature": self.sign(body, sent)}
+
+    def sign(self, body: bytes, at: str) -> str:
+        """The signature of a body and its time (seconds since 1970, as text)."""
+        key = self.config.secret.get_secret_value().encode()
+        return hmac.new(key, f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+
+
+class MemorySource(_MemoryConnector, Source[MemoryConfig]):
     """The facts that a test put into `world.streams`. The cursor is how many of them were read."""
 
     kind = "memory-source"
-    config_model = MemoryConfig
     streams = ("events",)
-    world: ClassVar[MemoryWorld]
 
     def check(self) -> Account:
         with self.world.lock:
-            self.world.call("check")
+            self._call("check")
         return Account("memory", "events in memory", {}, self.context.clock())
 
     def read(self, stream: str, cursor: str | None) -> Iterator[Page]:
         if stream not in self.world.streams:
             raise ConfigError(f"there is no stream {stream!r}; {did_you_mean(stream, self.world.streams)}")
-        start = int(cursor or 0)
-        while True:
+        token: str | None = cursor or "0"
+        position = int(token or 0)
+        while token is not None:
             with self.world.lock:
-                self.world.call("read")
-                everything = self.world.streams[stream]
-                records, total = everything[start : start + self.world.page_size], len(everything)
-            start += len(records)
-            yield Page(records, str(start), total)
-            if start >= total:
-                return
-
-    def receive(self, request: WebhookRequest) -> Sequence[RawRecord]:
-        """A JSON list of {"key", …payload}, signed in the header `x-memory-signature`."""
-        given = request.headers.get("x-memory-signature", "")
-        if not hmac.compare_digest(given.encode(), self.sign(request.body).encode()):
-            raise WebhookRejectedError("the signature does not fit the body", where=self.context.connection)
-        return [RawRecord("events", item["key"], item) for item in json.loads(request.body)]
-
-    def sign(self, body: bytes) -> str:
-        """What belongs into the header of a webhook with this body."""
-        return hmac.new(self.config.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
+                self._call("read")
+                records, following, total = self.world.page_of(stream, token)
+            position += len(records)
+            yield Page(records, str(position), total)
+            if following == token:
+                raise TransientError(f"the page {token} names itself as the next one", where=stream)
+            token = following
 
     def normalize(self, raw: RawRecord) -> Iterable[Event]:
         payload = raw.payload
@@ -426,23 +540,21 @@ class MemorySource(Source[MemoryConfig]):
             raise RecordError(f"{raw.key}: {type(error).__name__}: {error}") from error
 
 
-class MemorySink(Sink[MemoryConfig]):
+class MemorySink(_MemoryConnector, Sink[MemoryConfig]):
     """The CRM in `world`. `upsert`, and each direction of `set_members`, is one call; so is `create_tasks`."""
 
     kind = "memory-sink"
-    config_model = MemoryConfig
     limits = Limits(upsert_batch=200, task_batch=200, member_batch=200)
     task_fields = (FieldSpec("Task", "Key", "text", "Key", max_length=64, unique=True),)
-    world: ClassVar[MemoryWorld]
 
     def check(self) -> Account:
         with self.world.lock:
-            self.world.call("check")
+            self._call("check")
         return Account("memory", "CRM in memory", {}, self.context.clock())
 
     def describe(self, object: str) -> Sequence[Field]:
         with self.world.lock:
-            self.world.call("describe")
+            self._call("describe")
             return tuple(self.world.fields_of(object).values())
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
@@ -455,7 +567,7 @@ class MemorySink(Sink[MemoryConfig]):
         for start in range(0, len(found) or 1, size):
             page = found[start : start + size]
             with self.world.lock:
-                self.world.call("changes")
+                self._call("changes")
             # In the order of change a page's last version is a position; a first full read is safe only as a whole.
             position = str(latest) if start + size >= len(found) else None if cursor is None else str(page[-1][0])
             yield ChangePage([record for _, record in page], position)
@@ -467,7 +579,7 @@ class MemorySink(Sink[MemoryConfig]):
         if len({write.match[0] for write in writes}) > 1:
             raise ContractError("all writes of a batch match on the same field", where=object)
         with self.world.lock:
-            after = self.world.call("upsert", [write.key for write in writes], write=True)
+            after = self._call("upsert", [write.key for write in writes], write=True)
             self._check_schema(object, writes)
             outcomes = self._write_all(object, writes)
         if after is not None:
@@ -479,7 +591,7 @@ class MemorySink(Sink[MemoryConfig]):
             return []
         _refuse_too_many("create_tasks", len(tasks), self.limits.task_batch)
         with self.world.lock:
-            after = self.world.call("create_tasks", [task.key for task in tasks], write=True)
+            after = self._call("create_tasks", [task.key for task in tasks], write=True)
             for spec in self.task_fields:
                 self.world.field_of(spec.object, spec.name)
             outcomes = [self._create_task(task) for task in tasks]
@@ -502,7 +614,7 @@ class MemorySink(Sink[MemoryConfig]):
         with self.world.lock:
             for spec in needed:
                 if not self._has(spec):
-                    self.world.call("prepare", write=True)
+                    self._call("prepare", write=True)
                     self.world.create_field(spec)
             for name in segments:
                 self.world.segments.setdefault(name, set())
@@ -586,7 +698,7 @@ class MemorySink(Sink[MemoryConfig]):
         if not members:
             return []
         _refuse_too_many("set_members", len(members), self.limits.member_batch)
-        after = self.world.call("set_members", [member.key for member in members], write=True)
+        after = self._call("set_members", [member.key for member in members], write=True)
         outcomes = [self._member(self.world.segments[segment], member, inside=inside) for member in members]
         if after is not None:
             raise after

@@ -34,7 +34,14 @@ from syncline.model import (
     Write,
 )
 from syncline.sdk import Context, CreatesTasks, Http, KeepsSegments, Polls, Prepares, Receives, WebhookRequest
-from syncline.testing.memory import MemoryConfig, MemorySink, MemorySource, MemoryWorld, memory_plugin
+from syncline.testing.memory import (
+    MemoryConfig,
+    MemorySink,
+    MemorySource,
+    MemoryWorld,
+    SessionEndedError,
+    memory_plugin,
+)
 
 NOW = datetime(2026, 6, 1, 8, tzinfo=UTC)
 
@@ -125,15 +132,57 @@ def test_an_unknown_stream_lists_the_known(source: MemorySource) -> None:
 def test_webhook_and_poll_agree_on_the_event(world: MemoryWorld, source: MemorySource) -> None:
     polled = world.happened("e1", "email_open", NOW, email="a@x.example")
     body = json.dumps([{"key": "e1", **polled.payload}]).encode()
-    request = WebhookRequest("POST", "/", "", {"x-memory-signature": source.sign(body)}, body, NOW)
+    request = WebhookRequest("POST", "/", "", source.signed(body, NOW), body, NOW)
     [received] = source.receive(request)
     assert list(source.normalize(received)) == list(source.normalize(polled))
 
 
-def test_a_webhook_that_was_tampered_with_is_refused(source: MemorySource) -> None:
-    request = WebhookRequest("POST", "/", "", {"x-memory-signature": source.sign(b"[]")}, b"[ ]", NOW)
+@pytest.mark.parametrize(
+    ("sent", "body", "came"),
+    [
+        pytest.param(NOW, b"[ ]", NOW, id="another body"),
+        pytest.param(NOW - timedelta(minutes=6), b"[]", NOW, id="too old"),
+        pytest.param(NOW + timedelta(minutes=6), b"[]", NOW, id="from the future"),
+    ],
+)
+def test_a_webhook_that_was_tampered_with_is_refused(
+    source: MemorySource, sent: datetime, body: bytes, came: datetime
+) -> None:
+    request = WebhookRequest("POST", "/", "", source.signed(b"[]", sent), body, came)
     with pytest.raises(WebhookRejectedError):
         source.receive(request)
+
+
+def test_a_webhook_of_the_crm_is_a_notice(sink: MemorySink) -> None:
+    body = json.dumps([{"key": "n1", "object": "Lead", "id": "LE000001"}]).encode()
+    [notice] = sink.receive(WebhookRequest("POST", "/", "", sink.signed(body, NOW), body, NOW))
+    assert (notice.stream, notice.key, notice.payload["id"]) == ("Lead", "n1", "LE000001")
+
+
+def test_listings_can_have_empty_pages_and_tokens_that_come_again(world: MemoryWorld) -> None:
+    world.page_size = 2
+    source, _ = build(world)
+    for number in range(5):
+        world.happened(f"e{number}", "email_open", NOW, email="a@x.example")
+    world.empty_page()
+    pages = list(source.read("events", None))
+    assert [[r.key for r in page.records] for page in pages] == [["e0", "e1"], [], ["e2", "e3"], ["e4"]]
+    assert [page.cursor for page in pages] == ["2", "2", "4", "5"]
+    world.heal()
+    world.repeat_page_token()
+    with pytest.raises(TransientError, match="names itself"):
+        list(source.read("events", None))
+
+
+def test_a_session_that_ended_is_renewed_once(world: MemoryWorld, sink: MemorySink) -> None:
+    sink.check()
+    world.end_sessions()
+    sink.check()
+    assert (world.log_ins, world.counters["calls"]) == (2, 2)
+    world.fail_call("check", SessionEndedError("and again"), times=None)
+    with pytest.raises(AuthError):
+        sink.check()
+    assert world.log_ins == 3
 
 
 @pytest.mark.parametrize(

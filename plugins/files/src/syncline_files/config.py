@@ -105,10 +105,10 @@ class Moment(_Part):
     `format` is iso8601, epoch_s, epoch_ms, or a strptime pattern; `timezone` is for moments that do not say theirs.
     """
 
-    column: ColumnNames = ()
+    column: ColumnNames = Field(default=(), description="The column; of several, the first that is filled.")
     join: tuple[str, ...] = Field(default=(), description="Columns to join by a space, such as [date, time].")
     value: datetime | None = Field(default=None, description="One moment for every row, with its time zone.")
-    format: str = "iso8601"
+    format: str = Field(default="iso8601", description="iso8601, epoch_s, epoch_ms, or a strptime pattern.")
     timezone: str | None = Field(default=None, description="Such as Europe/Rome, for moments that do not say theirs.")
 
     @model_validator(mode="before")
@@ -150,21 +150,21 @@ class Piece(_Part):
     name: str = Field(description="Part of the event's id: do not rename it once events are stored.")
     when: str | None = Field(default=None, description="Only if this column is filled, and not 0 or false.")
     repeat: str | None = Field(default=None, description="As many events as this column says.")
-    type: EventType | None = None
-    at: Moment | None = None
-    properties: dict[str, Value] = Field(default_factory=dict)
+    type: EventType | None = Field(default=None, description="The type, if it is not that of the row.")
+    at: Moment | None = Field(default=None, description="When, if it is not when the row says.")
+    properties: dict[str, Value] = Field(default_factory=dict, description="Property of the event → column.")
 
 
 class Columns(_Part):
     """How a row becomes an event."""
 
-    type: EventType
-    at: Moment
+    type: EventType = Field(description="What kind of event a row is.")
+    at: Moment = Field(description="When it happened.")
     identifiers: dict[str, Value] = Field(
         min_length=1,
         description="Namespace → column: `email`, `shop:customer`; a name without a colon is this connection's own.",
     )
-    properties: dict[str, Value] = Field(default_factory=dict)
+    properties: dict[str, Value] = Field(default_factory=dict, description="Property of the event → column.")
     profile: dict[str, Value] = Field(default_factory=dict, description="Attribute of the person → column.")
     id: ColumnNames = Field(default=(), description="The columns that name a row. Default: all it says, and how often.")
     explode: tuple[Piece, ...] = Field(default=(), description="The events of a row, if it stands for several.")
@@ -202,11 +202,13 @@ class FilesConfig(ConnectorConfig):
     path: Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)] = Field(
         description="A file, a pattern such as exports/visits-*.csv.gz, or a list of them."
     )
-    format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
+    format: Literal["auto", "csv", "jsonl", "parquet"] = Field(
+        default="auto", description="How the files are written; auto: what their names end in says it."
+    )
     delimiter: str = Field(
         default="auto", description="One character, `tab` or `whitespace`; auto: a tab for .tsv, else a comma."
     )
-    encoding: str = "utf-8"
+    encoding: str = Field(default="utf-8", description="Of text: utf-8, cp1252, latin-1, …")
     header: Literal[True] | tuple[str, ...] = Field(
         default=True, description="CSV: true if the first line names the columns, else their names."
     )

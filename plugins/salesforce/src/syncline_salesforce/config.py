@@ -12,15 +12,17 @@ __all__ = ["ClientCredentials", "JwtBearer", "Login", "RefreshToken", "Salesforc
 
 
 class _Login(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     client_id: str
+    """The consumer key of the app that we log in with."""
 
 
 class ClientCredentials(_Login):
     """The client credentials flow of an External Client App; it works on the My Domain host only."""
 
     client_secret: SecretStr
+    """The app's consumer secret."""
     domain: str
     """My Domain: `acme` for https://acme.my.salesforce.com, or a whole host name."""
 
@@ -33,9 +35,11 @@ class JwtBearer(_Login):
     """The JWT bearer flow: a certificate instead of a secret, and a user who approved the app."""
 
     username: str
+    """The user we act as; an administrator has approved the app for this user."""
     private_key: SecretStr
     """The RSA key in PEM form whose certificate the app knows."""
     sandbox: bool = False
+    """Whether the org is a sandbox, which logs in at test.salesforce.com."""
 
     @property
     def default_url(self) -> str:
@@ -46,7 +50,9 @@ class RefreshToken(_Login):
     """A refresh token from a person's authorization; a rotated one is kept by the host."""
 
     client_secret: SecretStr | None = None
+    """The app's consumer secret, if the app asks for it."""
     refresh_token: SecretStr
+    """What the authorization gave; from then on the host keeps whatever replaces it."""
 
     @property
     def default_url(self) -> str:
@@ -73,9 +79,11 @@ class SalesforceConfig(ConnectorConfig):
     """What a connection to Salesforce needs. Only `login` has no default."""
 
     login: Login
+    """How we log in: the client credentials flow, the JWT bearer flow, or a refresh token."""
     login_url: str | None = None
     """Where tokens come from; by default what the login flow needs. Data calls go where the token says."""
     api_version: str = Field(default="66.0", pattern=r"^\d{2}\.0$")
+    """The version of the REST API that is called."""
     key_field: str = Field(default="Syncline_Key__c", pattern=r"^[A-Za-z]\w*__c$")
     """The unique external id field that holds our key, on tasks too."""
     bulk_from: int | None = Field(default=20_000, gt=200)

@@ -218,7 +218,7 @@ def token_error(response: requests.Response, *, where: str) -> ConnectorError:
     try:
         problem = TokenProblem.model_validate(response.json())
     except (ValueError, ValidationError):
-        kind = RateLimitError if response.status_code == 429 else TransientError
+        kind = {429: RateLimitError, 401: AuthError}.get(response.status_code, TransientError)
         return _told(kind(f"HTTP {response.status_code} without the documented body", where=where), response)
     text = f"{problem.error}: {problem.error_description}".rstrip(": ")
     if problem.error == "rate_limit_exceeded" or response.status_code == 429:
