@@ -50,7 +50,7 @@ _VENDOR_HEADERS: Final = re.compile(
 """What vendors say beside the answer: their id of the call, their limits, their counts."""
 
 _SECRET_NAMES: Final = (
-    "(?:(?:access|refresh|id|auth|csrf)[_-]?)?token|client[_-]?secret|(?:client[_-]?)?assertion|api[_-]?key"  # noqa: S105  # names of secrets
+    "(?:(?:access|refresh|id|auth|csrf)[_-]?)?token(?:[_-]?key)?|client[_-]?secret|(?:client[_-]?)?assertion|api[_-]?key"  # noqa: S105  # names of secrets
     "|consumer[_-]?(?:key|secret)|(?:secret|private)[_-]?key|(?:[a-z-]+[_-])?signature|password|secret"
     "|authorization|code[_-]?verifier"
 )
