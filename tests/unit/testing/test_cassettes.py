@@ -123,7 +123,9 @@ def test_no_secret_and_no_unlisted_header_reaches_the_file(tape: Path) -> None:
         http.session.headers["Authorization"] = "Bearer a-77"
         live = http.request("POST", "/token", data=form).json()
         http.request(
-            "POST", "/echo", json={"apiKey": "k-77", "deep": [{"password": 'p"77'}], "text": '{"secret":"s-77"}'}
+            "POST",
+            "/echo",
+            json={"apiKey": "k-77", "tokenKey": "t-77", "deep": [{"password": 'p"77'}], "text": '{"secret":"s-77"}'},
         )
         http.request("GET", "/page?api_key=q-77")
     text = tape.read_text()
