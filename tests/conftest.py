@@ -18,6 +18,7 @@ from syncline.sync.retry import retrying
 from syncline.testing.population import EPOCH
 
 EMBEDDED = Path(__file__).parents[1] / "connectors.yaml"
+ONE_CRM = Path(__file__).parent / "one_crm.yaml"
 
 
 @dataclass
@@ -46,13 +47,14 @@ class World:
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """A factory: the embedded connectors.yaml for so many simulated people, with pieces of its text replaced."""
+    """A factory: a world of one CRM (or the `whole` embedded default) for so many people, pieces of its text replaced."""
     with ExitStack() as stack:
 
-        def make(*pairs: tuple[str, str], people: int = 120, name: str = "world") -> World:
+        def make(*pairs: tuple[str, str], people: int = 120, name: str = "world", whole: bool = False) -> World:
             folder = tmp_path / name
             folder.mkdir()
-            (folder / "connectors.yaml").write_text(EMBEDDED.read_text("utf-8"), "utf-8")
+            config = EMBEDDED if whole else ONE_CRM
+            (folder / "connectors.yaml").write_text(config.read_text("utf-8"), "utf-8")
             world = World(folder, stack)
             world.edit(("people: 1000", f"people: {people}"), *pairs)
             return world
@@ -86,9 +88,9 @@ class Vendors:
 
 
 def start_vendors(folder: Path, *, people: int, seed: int = 1) -> Vendors:
-    """Start the vendors of the embedded configuration and write a connectors.yaml in `folder` that reaches them."""
+    """Start the vendors of the world with one CRM, and write a connectors.yaml in `folder` that reaches them."""
     factories = Plugins.load().simulators()
-    text = EMBEDDED.read_text("utf-8")
+    text = ONE_CRM.read_text("utf-8")
     vendors = Vendors(folder, {}, {})
     for name, kind in (("newsletter", "mailchimp"), ("website", "files"), ("crm", "salesforce")):
         options = SimulatorOptions(people=people, seed=seed, folder=folder / "vendors" / name, clock=EPOCH)

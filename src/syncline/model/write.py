@@ -166,6 +166,8 @@ class Limits:
     From `bulk_from` writes of one object on, batches of `bulk_batch` go through the vendor's bulk interface,
     at about `bulk_calls` calls a batch; None means there is none.
 
+    `members_by_object`: a membership call carries records of one object only, where tags belong to an object.
+
     `credit_rows` is for vendors that count credits and not calls: operation (`upsert`, `task`, `member`, `bulk`) → how
     many rows one credit carries (a started one counts whole); for `bulk` it is what a whole job costs.
     """
@@ -177,5 +179,6 @@ class Limits:
     bulk_batch: int = 0
     bulk_calls: int = 0
     calls_per_day: int | None = None
+    members_by_object: bool = False
     credit_rows: Mapping[str, int] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)

@@ -113,6 +113,8 @@ class MemberPlan:
     add: bool
     ref: RemoteRef | None
     rank: int
+    group: str = ""
+    """The object whose members go together in a call, where the CRM wants that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,11 +482,19 @@ class Planner:
             wanted = segment in assessment.segments and (link is not None or person.person_id in created)
             ref = link.ref if link else None
             if wanted and (held is None or (ref is not None and held != ref)):
-                plan.members.append(MemberPlan(name, person.person_id, person.key, True, ref, _rank(assessment)))
+                plan.members.append(_member(target, name, person, True, ref, assessment))
             elif held is not None and segment not in assessment.segments and person.person_id not in own:
                 plan.left.append((name, person.person_id))
             elif held is not None and segment not in assessment.segments:
-                plan.members.append(MemberPlan(name, person.person_id, person.key, False, held, _rank(assessment)))
+                plan.members.append(_member(target, name, person, False, held, assessment))
+
+
+def _member(
+    target: Target, segment: str, person: Profile, add: bool, ref: RemoteRef | None, assessment: Assessment
+) -> MemberPlan:
+    object_name = ref.object if ref else target.objects[0]
+    group = object_name if target.limits.members_by_object else ""
+    return MemberPlan(segment, person.person_id, person.key, add, ref, _rank(assessment), group)
 
 
 def _undecided(person: Profile, ref: RemoteRef, change: FieldChange) -> Undecided:

@@ -18,7 +18,7 @@ from syncline.cli import main as cli
 from syncline.host import Host
 from syncline.sync.report import Report, SinkReport
 
-EMBEDDED = Path(__file__).parents[3] / "connectors.yaml"
+ONE_CRM = Path(__file__).parents[2] / "one_crm.yaml"
 
 
 def call(*arguments: str) -> tuple[int, str, str]:
@@ -37,7 +37,7 @@ def call(*arguments: str) -> tuple[int, str, str]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("words") / "connectors.yaml"
-    path.write_text(EMBEDDED.read_text("utf-8").replace("people: 1000", "people: 20"), "utf-8")
+    path.write_text(ONE_CRM.read_text("utf-8").replace("people: 1000", "people: 20"), "utf-8")
     assert call("demo", "--config", str(path))[0] == 0
     return path
 
@@ -78,7 +78,7 @@ def test_what_stays_here_needs_no_secret(tmp_path: Path) -> None:
 
 def test_check_live_goes_on_and_exits_with_the_worst_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "connectors.yaml"
-    path.write_text(EMBEDDED.read_text("utf-8").replace("people: 1000", "people: 3"), "utf-8")
+    path.write_text(ONE_CRM.read_text("utf-8").replace("people: 1000", "people: 3"), "utf-8")
     from syncline.errors import AuthError, TransientError
 
     troubles = {"newsletter": AuthError("refused"), "website": TransientError("no answer", where="website")}
@@ -123,7 +123,7 @@ def test_a_world_has_at_least_one_person(arguments: list[str]) -> None:
 
 
 def test_seed_nought_is_a_world_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "connectors.yaml").write_text(EMBEDDED.read_text("utf-8"), "utf-8")
+    (tmp_path / "connectors.yaml").write_text(ONE_CRM.read_text("utf-8"), "utf-8")
     with Host.load(tmp_path / "connectors.yaml", seed=0) as host:
         assert (host.people, host.seed, host.another_world) == (1000, 0, True)
         assert "people-1000-seed-0" in host.store_url

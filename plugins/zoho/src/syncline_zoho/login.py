@@ -1,0 +1,127 @@
+"""Access tokens: fetched one at a time, shared by threads, kept across runs.
+
+A refresh token gives at most 10 access tokens in 10 minutes (vendor sheet §2), and a schedule may start a run a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from syncline.errors import AuthError
+from syncline.sdk import Context
+from syncline.sdk.http import json_of, purpose
+from syncline_zoho.config import ZohoConfig
+from syncline_zoho.errors import token_error, translated
+from syncline_zoho.payloads import TokenAnswer
+
+__all__ = ["Token", "Tokens"]
+
+_KEPT: Final = "access_token"
+_EARLY: Final = timedelta(minutes=5)
+"""A token lives an hour; it is renewed this much before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and where it is good for."""
+
+    value: str = field(repr=False)
+    api_url: str
+    until: datetime
+
+
+class Tokens:
+    """The tokens of one connection. AuthError when the credentials are refused."""
+
+    def __init__(self, config: ZohoConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+
+    @property
+    def identity(self) -> str:
+        """A fingerprint of whom we log in as; what is kept belongs to it."""
+        parts = (
+            self._config.token_url,
+            self._config.client_id,
+            self._config.client_secret.get_secret_value(),
+            self._config.refresh_token.get_secret_value(),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def current(self) -> Token:
+        """A living token: the one in hand, the one an earlier run kept, or a new one."""
+        with self._lock:
+            if self._token is None or self._token.until <= self._context.clock():
+                self._token = self._kept() or self._fetch()
+            return self._token
+
+    def renewed(self, refused: Token) -> Token:
+        """A token other than the refused one: whoever comes second finds the one that the first has fetched."""
+        with self._lock:
+            if self._token is None or self._token.value == refused.value:
+                kept = self._kept()
+                self._token = kept if kept and kept.value != refused.value else self._fetch()
+            return self._token
+
+    def _kept(self) -> Token | None:
+        try:
+            found = json.loads(self._context.keep.get(_KEPT, "{}"))
+            token = Token(found["token"], found["api_url"], datetime.fromisoformat(found["until"]))
+        except (ValueError, KeyError, TypeError):
+            return None  # nothing was kept, or by another version of ours
+        alive = found.get("for") == self.identity and token.until > self._context.clock()
+        return token if alive else None
+
+    def _fetch(self) -> Token:
+        where = f"{self._context.connection}: log-in"
+        with purpose("auth"):
+            response = self._context.http.request(
+                "POST", self._config.token_url, data=self._form(), raise_for_status=False, allow_redirects=False
+            )
+        error = token_error(response, where=where)
+        if error is not None:
+            raise error
+        with translated(where, response):
+            answer = TokenAnswer.model_validate(json_of(response, where))
+        api_url = (self._config.api_url or answer.api_domain).rstrip("/")
+        _refuse_plain_http(api_url, where)
+        until = self._context.clock() + timedelta(seconds=answer.expires_in) - _EARLY
+        self._keep(answer.access_token, api_url, until)
+        return Token(answer.access_token, api_url, until)
+
+    def _form(self) -> dict[str, str]:
+        """As a form, not in the address: addresses are logged on the way."""
+        return {
+            "grant_type": "refresh_token",
+            "client_id": self._config.client_id,
+            "client_secret": self._config.client_secret.get_secret_value(),
+            "refresh_token": self._config.refresh_token.get_secret_value(),
+        }
+
+    def _keep(self, token: str, api_url: str, until: datetime) -> None:
+        """In one value: killed between two, we would hold a token without knowing what it belongs to."""
+        kept = {"token": token, "api_url": api_url, "until": until.isoformat(), "for": self.identity}
+        self._context.keep[_KEPT] = json.dumps(kept)
+
+
+def _refuse_plain_http(url: str, where: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _stays_here(parts.hostname or ""):
+        raise AuthError(f"the address of the API, {url}, is not https; no token is sent there", where=where)
+
+
+def _stays_here(host: str) -> bool:
+    """Loopback; and names that exist nowhere (RFC 2606), which stand for it in recordings."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".invalid")
