@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from syncline.cli import show
 from syncline.errors import ConfigError, did_you_mean
@@ -107,7 +108,7 @@ def simulate(
     for vendor in vendors:
         if vendor not in factories:
             raise ConfigError(f"nothing simulates {vendor!r}; {did_you_mean(vendor, factories)}")
-    injected: dict[str, Any] = YAML(typ="safe").load(faults.read_text("utf-8")) if faults else {}
+    injected = _injected(faults, factories) if faults else {}
     running = []
     began = datetime.now(UTC)
     for vendor in vendors or sorted(factories):
@@ -130,6 +131,22 @@ def simulate(
             began = _advance([simulator for _, simulator in running], began)
     for _, simulator in running:
         simulator.stop()
+
+
+def _injected(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Vendor → its faults; what each of them says is checked by the simulator."""
+    try:
+        found = YAML(typ="safe").load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}); give a YAML file: {{VENDOR: {{faults: […]}}}}"
+        ) from error
+    for vendor, entry in found.items() if isinstance(found, Mapping) else [("", None)]:
+        if vendor not in known:
+            raise ConfigError(f"{path}: nothing simulates {vendor!r}; {did_you_mean(str(vendor), known)}")
+        if not isinstance(entry, Mapping) or set(entry) != {"faults"} or not isinstance(entry["faults"], list):
+            raise ConfigError(f"{path}: {vendor} has one key, 'faults', with a list; docs/operating.md has the kinds")
+    return dict(found)
 
 
 def _advance(simulators: Sequence[Any], began: datetime) -> datetime:

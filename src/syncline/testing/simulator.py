@@ -13,18 +13,19 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from syncline.errors import ConfigError, did_you_mean
 from syncline.sdk import SimulatorOptions
 
 __all__ = ["Fault", "FaultKind", "Table", "VendorSimulator"]
@@ -74,6 +75,23 @@ class Fault:
     headers: Mapping[str, str] | None = None
     seconds: float = 0.0
     key: str = "*"
+
+
+def _fault(given: Any, vendor: str) -> Fault:
+    """A fault as a file says it; ConfigError when it says something that is none."""
+    known = [field.name for field in fields(Fault)]
+    if not isinstance(given, Mapping) or "kind" not in given:
+        raise ConfigError(
+            f"{vendor}: a fault is a mapping with a kind, such as {{kind: status, status: 503}}; got {given!r}"
+        )
+    if given["kind"] not in get_args(FaultKind):
+        raise ConfigError(
+            f"{vendor}: there is no fault {given['kind']!r}; {did_you_mean(given['kind'], get_args(FaultKind))}"
+        )
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{vendor}: a fault has no {name!r}; {did_you_mean(str(name), known)}")
+    return Fault(**given)
 
 
 class Table(MutableMapping[str, dict[str, Any]]):
@@ -169,7 +187,7 @@ class VendorSimulator:
     def __init__(self, options: SimulatorOptions | None = None) -> None:
         self.options = options or SimulatorOptions()
         self.random = random.Random(self.options.seed)  # noqa: S311  # seeded on purpose: the same people every time
-        self.faults = [Fault(**fault) for fault in self.options.faults.get("faults", [])]
+        self.faults = [_fault(given, self.name) for given in self.options.faults.get("faults", [])]
         self.in_flight = 0
         self._line = ""
         self._chance = random.Random(self.options.seed)  # noqa: S311  # its own, so that faults do not shift the seeding

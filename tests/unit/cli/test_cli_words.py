@@ -15,6 +15,7 @@ from rich.console import Console
 
 from syncline.cli import demo, show
 from syncline.cli import main as cli
+from syncline.errors import ConfigError
 from syncline.host import Host
 from syncline.sync.report import Report, SinkReport
 
@@ -183,3 +184,21 @@ def test_simulated_vendors_live_in_the_real_present() -> None:
     vendor, began = Vendor(), datetime.now(UTC) - timedelta(minutes=5)
     assert demo._advance([vendor, object()], began) == began + vendor.moved
     assert timedelta(minutes=5) <= vendor.moved < timedelta(minutes=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nobody: {faults: []}", "nothing simulates 'nobody'"),
+        ("files: {fault: []}", "files has one key, 'faults', with a list"),
+        ("- a", "nothing simulates ''"),
+        ("a: {", "cannot be read (ParserError)"),
+    ],
+    ids=["vendor", "key", "list", "yaml"],
+)
+def test_a_file_of_faults_that_is_none_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "storm.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        demo.simulate(["files"], people=1, seed=1, clock=None, folder=None, faults=path)
+    assert told in str(caught.value)

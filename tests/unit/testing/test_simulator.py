@@ -15,6 +15,7 @@ import requests
 from werkzeug.exceptions import abort
 from werkzeug.wrappers import Request, Response
 
+from syncline.errors import ConfigError
 from syncline.sdk import SimulatorOptions
 from syncline.testing.simulator import Fault, VendorSimulator
 
@@ -227,3 +228,19 @@ def test_answers_are_dated_by_the_simulated_time() -> None:
         assert get(shop).headers["Date"] == "Mon, 01 Jun 2026 08:00:00 GMT"
         shop.advance(timedelta(hours=1))
         assert get(shop).headers["Date"] == "Mon, 01 Jun 2026 09:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"kind": "stauts"}, "shop: there is no fault 'stauts'; did you mean 'status'?"),
+        ({"kind": "status", "time": 1}, "shop: a fault has no 'time'; did you mean 'times'?"),
+        ({"on": "*"}, "shop: a fault is a mapping with a kind"),
+        ("slow", "shop: a fault is a mapping with a kind"),
+    ],
+    ids=["kind", "key", "no kind", "no mapping"],
+)
+def test_a_fault_that_is_none_is_refused_by_name(given: object, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Shop(SimulatorOptions(faults={"faults": [given]}))
+    assert str(caught.value).startswith(told)
