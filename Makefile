@@ -26,6 +26,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/webhooks.py
 
 soak: $(READY)
 	$(BIN)/pytest -n $(JOBS) -m soak --kills=$(or $(KILLS),50)

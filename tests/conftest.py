@@ -47,7 +47,7 @@ class World:
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """A factory: a world of one CRM (or the `whole` embedded default) for so many people, pieces of its text replaced."""
+    """A factory: a world of one CRM (or the `whole` embedded default) for so many people, with text replaced."""
     with ExitStack() as stack:
 
         def make(*pairs: tuple[str, str], people: int = 120, name: str = "world", whole: bool = False) -> World:

@@ -39,6 +39,7 @@ __all__ = [
     "Identity",
     "Origin",
     "ScoreConfig",
+    "Server",
     "Simulation",
     "SyncConfig",
     "TaskConfig",
@@ -517,6 +518,29 @@ class Simulation(_Model):
     )
 
 
+def _public(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/?#\s@]+(/[^?#\s]*)?", value):
+        raise ValueError("must be the address vendors call, such as https://hooks.example.com, without a query")
+    return value.rstrip("/")
+
+
+class Server(_Model):
+    """What `syncline serve` takes in, and how much of it."""
+
+    public_url: (
+        Annotated[str, BeforeValidator(_public), WithJsonSchema({"type": "string", "pattern": "^https?://[^/?#]+"})]
+        | None
+    ) = Field(default=None, description="the address vendors call, where a proxy stands before us")
+    trusted_proxies: tuple[Text, ...] = Field(
+        default=(), description="addresses of proxies whose X-Forwarded-For is believed"
+    )
+    max_body_bytes: Positive = Field(default=1_048_576, description="a larger body is refused (413)")
+    per_second: Positive = Field(default=500, description="requests of one connection; more are put off (429)")
+    per_client_per_second: Positive = Field(
+        default=400, description="requests of one client address; more are put off (429)"
+    )
+
+
 class Config(_Model):
     """connectors.yaml."""
 
@@ -535,6 +559,7 @@ class Config(_Model):
         description="name → {plugin: KIND, and the plugin's own settings}"
     )
     simulation: Simulation = Field(default=Simulation(), description="the world of connections that are simulated")
+    server: Server = Field(default=Server(), description="what `syncline serve` takes in, and how much of it")
     classify: Classify = Field(default=Classify(), description="which page is the pricing page, and the like")
     identity: Identity = Field(default=Identity(), description="which identifiers say nothing about who somebody is")
     models: Mapping[Name, Text] = Field(default={}, description="name → path of a scoring model's YAML file")

@@ -23,7 +23,7 @@ from syncline.host.simulation import Simulation
 from syncline.host.wiring import action_rules, classifiers, identity_rules, kinds, rooms, targets
 from syncline.model import Account
 from syncline.scoring.program import Program
-from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares, Sink, Source
+from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares, Sink, Source, capabilities
 from syncline.store.crm import forget
 from syncline.store.database import Database
 from syncline.store.keep import Keep
@@ -188,6 +188,15 @@ class Host:
             name
             for name, configured in self.config.connections.items()
             if issubclass(self.plugins.connector(configured.plugin), Source)
+        ]
+
+    def receiving_names(self) -> list[str]:
+        """The connections that take webhooks: sources, and CRMs that syncs write to. Nothing is connected for this."""
+        read = {*self.source_names(), *(sync.to for sync in self.config.syncs)}
+        return [
+            name
+            for name, configured in self.config.connections.items()
+            if name in read and "receive" in capabilities(self.plugins.connector(configured.plugin))
         ]
 
     def sources(self, only: str | None = None) -> dict[str, Source[Any]]:

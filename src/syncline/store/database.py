@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +14,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 
 from syncline.errors import StoreError
 from syncline.store import schema
+from syncline.store.migrations import MIGRATIONS
 
-__all__ = ["MIGRATIONS", "Database"]
-
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
-"""Version → what brings a database of the version before to it, in the same transaction as the new number."""
+__all__ = ["MIGRATIONS", "Database", "version_of"]
 
 _OPENING_LOCK: Final = 0x73796E64  # beside the one of `people`: who opens first creates, the others wait
 
@@ -35,6 +33,14 @@ _ADVICE: Final = {
     "53": "the database server has run out of space, memory or connections",
 }
 """How the database's own code begins (SQLite's result code, PostgreSQL's SQLSTATE) → what to do."""
+
+
+_VERSION: Final = schema.meta.c.name == "version"
+
+
+def version_of(connection: Connection) -> int:
+    """The version of the schema that the database has."""
+    return int(connection.execute(select(schema.meta.c.value).where(_VERSION)).scalar_one())
 
 
 class Database:
@@ -123,8 +129,7 @@ class Database:
             self._migrate(connection)
 
     def _migrate(self, connection: Connection) -> None:
-        version = schema.meta.c.name == "version"
-        found = int(connection.execute(select(schema.meta.c.value).where(version)).scalar_one())
+        found = version_of(connection)
         if found > schema.VERSION:
             raise StoreError(
                 f"the store {self.url.render_as_string()} has version {found}, this syncline knows up to "
@@ -134,7 +139,7 @@ class Database:
             return
         for number in range(found + 1, schema.VERSION + 1):
             MIGRATIONS[number](connection)
-        connection.execute(update(schema.meta).where(version).values(value=str(schema.VERSION)))
+        connection.execute(update(schema.meta).where(_VERSION).values(value=str(schema.VERSION)))
 
 
 def _advice(error: DBAPIError) -> str:

@@ -1,9 +1,10 @@
-"""The event log in SQL: what people did, and the visits that repeat another."""
+"""The event log in SQL: what people did, and what of it repeats another event."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
@@ -18,20 +19,25 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from syncline.store.batches import batches
+from syncline.store.batches import batches, insert_new
 from syncline.store.bulk import Lookup, Many
-from syncline.store.schema import event, stale, suppressed
+from syncline.store.schema import BY_POLL, BY_WEBHOOK, event, stale, suppressed
+from syncline.store.schema import awaited as waiting_for
 
 __all__ = [
     "EventRow",
     "StoredEvent",
     "Window",
     "append",
+    "await_types",
+    "awaited",
+    "came_also",
     "fetch",
     "in_windows",
     "known",
@@ -41,11 +47,15 @@ __all__ = [
     "remove",
     "restore",
     "suppress",
+    "ways",
 ]
 
 
 class EventRow(NamedTuple):
-    """One row of the log. `properties` is compact JSON without `machine`, which has a column of its own."""
+    """One row of the log. `properties` is compact JSON without `machine`, which has a column of its own.
+
+    `way` says which ways it came, BY_POLL and BY_WEBHOOK, and whether one by poll is AWAITED by webhook.
+    """
 
     id: bytes
     person_id: int
@@ -54,10 +64,11 @@ class EventRow(NamedTuple):
     machine: bool
     properties: str
     source: str
+    way: int = BY_POLL
 
 
 class StoredEvent(NamedTuple):
-    """A row, and whether it counts (or repeats another visit)."""
+    """A row, and whether it counts (or repeats another)."""
 
     row: EventRow
     kept: bool
@@ -72,15 +83,48 @@ class Window(NamedTuple):
 
 
 _COLUMNS: Final = EventRow._fields
-_KNOWN: Final = (Lookup(select(event.c.id), event.c.id), Lookup(select(suppressed.c.id), suppressed.c.id))
+_KNOWN: Final = tuple(Lookup(select(table.c.id, table.c.way), table.c.id) for table in (event, suppressed))
 _APPEND: Final = Many(lambda insert: insert(event), _COLUMNS)
 _APPEND_SUPPRESSED: Final = Many(lambda insert: insert(suppressed), _COLUMNS)
 _MARK_STALE: Final = Many(lambda insert: insert(stale).on_conflict_do_nothing(), ["person_id"])
 
 
-def known(connection: Connection, ids: Collection[bytes]) -> set[bytes]:
-    """Which of these events are stored, repeats included."""
-    return {id_ for lookup in _KNOWN for (id_,) in lookup.rows(connection, ids)}
+def known(connection: Connection, ids: Collection[bytes]) -> dict[bytes, int]:
+    """Which of these events are stored, repeats included, and which way each of them came."""
+    return {id_: way for lookup in _KNOWN for id_, way in lookup.rows(connection, ids)}
+
+
+def came_also(connection: Connection, way: int, ids: Collection[bytes]) -> None:
+    """These events came this way too."""
+    for batch in batches(ids):
+        for table in (event, suppressed):
+            ways = table.c.way.op("|")(way)
+            connection.execute(update(table).where(table.c.id.in_(batch)).values(way=ways))
+
+
+def awaited(connection: Connection, connection_name: str) -> dict[str, int]:
+    """The types of events that webhooks of the connection bring, and when the first of each occurred."""
+    found = select(waiting_for.c.type, waiting_for.c.since_us).where(waiting_for.c.connection == connection_name)
+    return {row.type: row.since_us for row in connection.execute(found)}
+
+
+def await_types(connection: Connection, connection_name: str, since: Mapping[str, int]) -> None:
+    """From now on webhooks are known to bring these types, the first of which occurred then."""
+    rows = [{"connection": connection_name, "type": type_, "since_us": at_us} for type_, at_us in since.items()]
+    insert_new(connection, waiting_for, rows)
+
+
+def ways(connection: Connection, since_us: int) -> dict[str, Counter[int]]:
+    """Source → BY_POLL, BY_WEBHOOK or both → events that occurred since then, of those that could come both ways.
+
+    Reads those only: the condition is that of the index `event_way`, word by word, and nothing else is in it.
+    """
+    either = event.c.way != literal(BY_POLL, literal_execute=True)
+    counted = select(event.c.source, event.c.way, func.count()).where(either, event.c.t_us >= since_us)
+    found: dict[str, Counter[int]] = {}
+    for source, way, events in connection.execute(counted.group_by(event.c.source, event.c.way)):
+        found.setdefault(source, Counter())[way & (BY_POLL | BY_WEBHOOK)] += events
+    return found
 
 
 def fetch(connection: Connection, ids: Iterable[bytes]) -> dict[bytes, StoredEvent]:
@@ -105,7 +149,7 @@ def in_windows(connection: Connection, type_: str, windows: Sequence[Window]) ->
 
 
 def append(connection: Connection, rows: Sequence[EventRow], *, kept: bool = True) -> None:
-    """Store new events; those that repeat another visit with `kept` False."""
+    """Store new events; those that repeat another with `kept` False."""
     (_APPEND if kept else _APPEND_SUPPRESSED).run(connection, rows)
 
 
@@ -117,12 +161,12 @@ def remove(connection: Connection, ids: Collection[bytes]) -> None:
 
 
 def suppress(connection: Connection, ids: Collection[bytes]) -> None:
-    """These visits turned out to repeat another."""
+    """These events turned out to repeat another."""
     _move(connection, ids, event, suppressed)
 
 
 def restore(connection: Connection, ids: Collection[bytes]) -> None:
-    """These visits turned out to count after all."""
+    """These events turned out to count after all."""
     _move(connection, ids, suppressed, event)
 
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, literal, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.sql.base import Executable
 
 from syncline.model import RawRecord, from_microseconds
-from syncline.store.bulk import Lookup, Many
-from syncline.store.schema import RAW_DONE, RAW_NEW, RAW_QUARANTINED, raw
+from syncline.store.bulk import Insert, Lookup, Many
+from syncline.store.schema import BY_POLL, RAW_DONE, RAW_NEW, RAW_QUARANTINED, raw
 
 __all__ = [
     "InboxRow",
@@ -21,10 +35,14 @@ __all__ = [
     "Quarantined",
     "fetch",
     "finish",
+    "finish_until",
     "keep",
+    "last_waiting",
     "pack",
     "purge",
+    "put",
     "quarantined",
+    "storable",
     "waiting",
 ]
 
@@ -38,11 +56,12 @@ class Parcel(NamedTuple):
 
 
 class InboxRow(NamedTuple):
-    """A record in the inbox."""
+    """A record in the inbox. `way` says which ways it came: BY_POLL, BY_WEBHOOK or both."""
 
     id: int
     record: RawRecord
     received_us: int
+    way: int = BY_POLL
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +77,20 @@ class Quarantined:
     received_at: datetime
 
 
-_SEEN: Final = Lookup(select(raw.c.digest), raw.c.digest)
+def _keeping(insert: Callable[[Table], Insert]) -> Executable:
+    """Insert a record. One that is there, but never came this way, is to be settled again if it was used."""
+    statement = insert(raw)
+    ways = raw.c.way.op("|")(statement.excluded.way)
+    used = raw.c.status == literal_column(str(RAW_DONE))
+    again = {"way": ways, "status": case((used, statement.excluded.status), else_=raw.c.status)}
+    return statement.on_conflict_do_update(index_elements=["digest"], set_=again, where=raw.c.way != ways)
+
+
+_SEEN: Final = Lookup(select(raw.c.digest, raw.c.way), raw.c.digest)
+_HELD: Final = Lookup(select(raw.c.digest, raw.c.id, raw.c.received_us, raw.c.way, raw.c.status), raw.c.digest)
 _KEEP: Final = Many(
-    lambda insert: insert(raw).on_conflict_do_nothing(),
-    ["digest", "connection", "stream", "key", "payload", "received_us", "run_id", "status"],
+    _keeping,
+    ["digest", "connection", "stream", "key", "payload", "received_us", "run_id", "status", "way"],
 )
 _DONE: Final = Many(
     lambda _: (
@@ -89,25 +118,38 @@ def pack(connection_name: str, records: Iterable[RawRecord]) -> list[Parcel]:
 
 
 def keep(
-    connection: Connection, connection_name: str, parcels: Sequence[Parcel], *, run_id: str, at_us: int
+    connection: Connection,
+    connection_name: str,
+    parcels: Sequence[Parcel],
+    *,
+    run_id: str,
+    at_us: int,
+    way: int = BY_POLL,
 ) -> list[InboxRow]:
-    """Store what was never seen before; returns just that, in order."""
+    """Store what was never seen before; returns just that, in order.
+
+    What was seen, but never this way, is new in this one respect: it is returned too, unless it is quarantined.
+    """
     if not parcels:
         return []
-    seen = {digest for (digest,) in _SEEN.rows(connection, [parcel.digest for parcel in parcels])}
-    new = [parcel for parcel in parcels if parcel.digest not in seen]
+    seen = dict(_SEEN.rows(connection, [parcel.digest for parcel in parcels]))
+    new = [parcel for parcel in parcels if not seen.get(parcel.digest, 0) & way]
     last = connection.execute(select(func.max(raw.c.id))).scalar_one() or 0
-    _KEEP.run(
-        connection,
-        (
-            (p.digest, connection_name, p.record.stream, _storable(p.record.key), p.payload, at_us, run_id, RAW_NEW)
-            for p in new
-        ),
-    )
-    ids = {
-        bytes(row.digest): row.id for row in connection.execute(select(raw.c.digest, raw.c.id).where(raw.c.id > last))
-    }
-    return [InboxRow(ids[p.digest], p.record, at_us) for p in new if p.digest in ids]
+    _KEEP.run(connection, _rows_of(connection_name, new, run_id, at_us, way))
+    added = connection.execute(select(raw.c.digest, raw.c.id).where(raw.c.id > last))
+    held = {bytes(digest): (row_id, at_us, way) for digest, row_id in added}
+    for digest, *found, status in _HELD.rows(connection, [p.digest for p in new if p.digest in seen]):
+        if status == RAW_NEW:
+            held[digest] = tuple(found)
+    rows = ((parcel.record, held[parcel.digest]) for parcel in new if parcel.digest in held)
+    return [InboxRow(row_id, record, received_us, ways) for record, (row_id, received_us, ways) in rows]
+
+
+def put(
+    connection: Connection, connection_name: str, parcels: Iterable[Parcel], *, run_id: str, at_us: int, way: int
+) -> None:
+    """Store what was never seen before, and let it wait; as `keep`, for who does not settle it."""
+    _KEEP.run(connection, _rows_of(connection_name, parcels, run_id, at_us, way))
 
 
 def waiting(connection: Connection, connection_name: str, limit: int) -> list[InboxRow]:
@@ -138,8 +180,20 @@ def finish(connection: Connection, done: Sequence[int], refused: Mapping[int, st
         statement = update(raw).where(raw.c.id == bindparam("row_id"))
         connection.execute(
             statement.values(status=RAW_QUARANTINED, reason=bindparam("why")),
-            [{"row_id": row_id, "why": _storable(reason)} for row_id, reason in refused.items()],
+            [{"row_id": row_id, "why": storable(reason)} for row_id, reason in refused.items()],
         )
+
+
+def last_waiting(connection: Connection, connection_name: str) -> int:
+    """The id of the newest record of the connection that waits; 0 if none does."""
+    wanted = (raw.c.connection == connection_name, *_open(RAW_NEW))
+    return int(connection.execute(select(func.max(raw.c.id)).where(*wanted)).scalar_one() or 0)
+
+
+def finish_until(connection: Connection, connection_name: str, last: int) -> int:
+    """All that wait up to this id are used; how many they were. For notices, which are not normalized."""
+    wanted = (raw.c.connection == connection_name, raw.c.id <= last, *_open(RAW_NEW))
+    return connection.execute(update(raw).where(*wanted).values(status=RAW_DONE)).rowcount
 
 
 def quarantined(connection: Connection, connection_name: str | None = None, limit: int = 100) -> list[Quarantined]:
@@ -171,15 +225,23 @@ def purge(connection: Connection, before_us: int) -> int:
     return result.rowcount
 
 
+def _rows_of(
+    connection_name: str, parcels: Iterable[Parcel], run_id: str, at_us: int, way: int
+) -> Iterator[tuple[Any, ...]]:
+    for digest, record, payload in parcels:
+        names = (connection_name, storable(record.stream), storable(record.key))
+        yield (digest, *names, payload, at_us, run_id, RAW_NEW, way)
+
+
 def _open(status: int) -> list[ColumnElement[bool]]:
     """With a literal, as in the partial index `raw_open`: SQLite uses that index only where it sees the same words."""
     return [raw.c.status != literal(RAW_DONE, literal_execute=True), raw.c.status == status]
 
 
 def _rows(connection: Connection, wanted: Sequence[ColumnElement[bool]], limit: int) -> list[InboxRow]:
-    columns = (raw.c.id, raw.c.stream, raw.c.key, raw.c.payload, raw.c.received_us)
+    columns = (raw.c.id, raw.c.stream, raw.c.key, raw.c.payload, raw.c.received_us, raw.c.way)
     rows = connection.execute(select(*columns).where(*wanted).order_by(raw.c.id).limit(limit))
-    return [InboxRow(i, RawRecord(stream, key, json.loads(text)), at) for i, stream, key, text, at in rows]
+    return [InboxRow(i, RawRecord(stream, key, json.loads(text)), at, way) for i, stream, key, text, at, way in rows]
 
 
 def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -197,6 +259,6 @@ def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """NUL and broken halves of characters, which no database takes, written out."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -18,16 +18,23 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     or_,
+    text,
 )
 
 __all__ = [
+    "AWAITED",
+    "BY_POLL",
+    "BY_WEBHOOK",
     "RAW_DONE",
     "RAW_NEW",
     "RAW_QUARANTINED",
     "VERSION",
+    "WEBHOOK_READ",
+    "WEBHOOK_UNREAD",
     "acknowledged",
     "action",
     "attribute",
+    "awaited",
     "conflict",
     "cursor",
     "dead_letter",
@@ -50,9 +57,11 @@ __all__ = [
     "stale",
     "standing",
     "suppressed",
+    "webhook",
+    "webhook_count",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 metadata = MetaData()
 
@@ -65,6 +74,11 @@ meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("v
 RAW_NEW: Final = 0
 RAW_DONE: Final = 1
 RAW_QUARANTINED: Final = 2
+
+# Which way something came, as bits of `way`: it may have come both ways.
+BY_POLL: Final = 1
+BY_WEBHOOK: Final = 2
+AWAITED: Final = 4  # of an event that came by poll: webhooks bring its type, so one was to be expected
 
 raw = Table(
     "raw",
@@ -79,6 +93,7 @@ raw = Table(
     Column("run_id", Text, nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("reason", Text),
+    Column("way", SmallInteger, nullable=False, server_default=text("1")),
 )
 Index("raw_open", raw.c.connection, raw.c.id, sqlite_where=raw.c.status != RAW_DONE, postgresql_where=raw.c.status != 1)
 
@@ -97,6 +112,47 @@ keep = Table(
     Column("connection", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# Webhooks, as they came
+
+WEBHOOK_READ: Final = 0
+WEBHOOK_UNREAD: Final = 1
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("digest", LargeBinary(16), nullable=False, unique=True),  # of connection and body
+    Column("connection", Text, nullable=False),
+    Column("address", Text, nullable=False),  # method and path, with what may be secret left out
+    Column("headers", Text, nullable=False),  # those that are known to hold no secret
+    Column("body", LargeBinary, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("reason", Text),  # why it could not be read
+    Column("request", Text),  # all of the request but its body, while it waits to be read again
+)
+_unread = webhook.c.status == WEBHOOK_UNREAD
+Index("webhook_unread", webhook.c.connection, webhook.c.id, sqlite_where=_unread, postgresql_where=_unread)
+Index("webhook_received", webhook.c.received_us)
+
+webhook_count = Table(  # requests a day, by what became of them
+    "webhook_count",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),  # since 1970, UTC
+    Column("outcome", Text, primary_key=True),  # received, duplicate, refused
+    Column("reason", Text, primary_key=True),  # why they were refused; else empty
+    Column("requests", BigInteger, nullable=False),
+)
+
+awaited = Table(  # the types of events that a connection's webhooks bring
+    "awaited",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),  # when the first one occurred
 )
 
 # Who and what
@@ -142,10 +198,13 @@ event = Table(
     Column("machine", Boolean, nullable=False),
     Column("properties", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("way", SmallInteger, nullable=False, server_default=text("1")),
 )
 Index("event_person", event.c.person_id, event.c.t_us)
+_by_webhook = event.c.way != BY_POLL  # few events, or none: counting them reads no others
+Index("event_way", event.c.t_us, event.c.source, event.c.way, sqlite_where=_by_webhook, postgresql_where=_by_webhook)
 
-suppressed = Table(  # visits that repeat another; kept, because an earlier one that arrives late decides anew
+suppressed = Table(  # what repeats another event; kept, because an earlier one that arrives late decides anew
     "suppressed",
     metadata,
     Column("id", LargeBinary(16), primary_key=True),
@@ -155,6 +214,7 @@ suppressed = Table(  # visits that repeat another; kept, because an earlier one 
     Column("machine", Boolean, nullable=False),
     Column("properties", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("way", SmallInteger, nullable=False, server_default=text("1")),
 )
 Index("suppressed_person", suppressed.c.person_id, suppressed.c.t_us)
 

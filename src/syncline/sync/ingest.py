@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from syncline.errors import ContractError, RecordError
-from syncline.events import Classifier, cleanse, derived_ids
+from syncline.events import RULES, Classifier, cleanse, derived_ids
 from syncline.model import Event, from_microseconds, microseconds
 from syncline.people import Directory, IdentifierFilter, IdentityRules, Standing, Statement, contested, newest
 from syncline.sdk import Source
@@ -23,7 +23,8 @@ from syncline.store import people as register
 from syncline.store.database import Database
 from syncline.store.events import EventRow, StoredEvent
 from syncline.store.inbox import InboxRow
-from syncline.sync.verdicts import Moment, judge_clicks, judge_visits
+from syncline.store.schema import AWAITED, BY_WEBHOOK
+from syncline.sync.verdicts import Moment, judge_clicks, judge_repeats
 
 __all__ = ["Fate", "Ingest", "Settled"]
 
@@ -55,12 +56,13 @@ class Settled:
 
 
 class _Fact(NamedTuple):
-    """A cleansed event, when it was, and whether a machine did it."""
+    """A cleansed event, when it was, whether a machine did it, and which ways it came."""
 
     id: bytes
     event: Event
     t_us: int
     machine: bool
+    way: int
 
 
 class _Normalized(NamedTuple):
@@ -103,7 +105,7 @@ class Ingest:
             register.serialize(connection)
             previous = self._previous(connection, batch) if again else {}
             new = self._sort_out(connection, batch, result, again=again)
-            self._store(connection, new, previous, result)
+            self._store(connection, self._awaited(connection, batch, new), previous, result)
             _finish(connection, batch)
         return result
 
@@ -138,15 +140,15 @@ class Ingest:
         for event in events:
             identifiers = self._filter.clean(event.identifiers, counts)
             clean = cleanse(event, identifiers, source=source, received_at=received_at, counts=counts)
-            facts.extend(self._classified(clean))
+            facts.extend(self._classified(clean, row.way))
         return facts
 
-    def _classified(self, event: Event) -> list[_Fact]:
+    def _classified(self, event: Event, way: int) -> list[_Fact]:
         classified = self._classifier.classify(event)
         machine = bool(classified.properties.get("machine")) and event.type != "custom"
         derived = self._classifier.derived(classified)
         at = microseconds(event.occurred_at)
-        return [_Fact(bytes.fromhex(e.id), e, at, machine) for e in (classified, *derived)]
+        return [_Fact(bytes.fromhex(e.id), e, at, machine, way) for e in (classified, *derived)]
 
     def _previous(self, connection: Connection, batch: Sequence[_Normalized]) -> dict[bytes, StoredEvent]:
         """What is stored of these records' events, including what a click counted as under other rules."""
@@ -162,14 +164,28 @@ class Ingest:
 
         Who says a fact first is believed; only when records are settled again does the last word count.
         """
-        ids = {fact.id for item in batch for fact in item.facts}
-        seen = set() if again else log.known(connection, ids)
+        ways = _ways(batch)
+        seen = {} if again else log.known(connection, ways)
         new: dict[bytes, _Fact] = {}
         for item in batch:
             fresh = {fact.id: fact for fact in item.facts if again or (fact.id not in seen and fact.id not in new)}
             result.fates.append((item.row, _fate(item, fresh)))
             new.update(fresh)
-        return list(new.values())
+        for way in set(ways.values()):
+            also = [id_ for id_, known in seen.items() if ways[id_] == way and known | way != known]
+            log.came_also(connection, way, also)
+        return [fact._replace(way=ways[id_]) for id_, fact in new.items()]
+
+    def _awaited(self, connection: Connection, batch: Iterable[_Normalized], new: Sequence[_Fact]) -> list[_Fact]:
+        """The new events; marked, if webhooks bring their type, and did so for one that was no later."""
+        since = log.awaited(connection, self._name)
+        first: dict[str, int] = {}
+        for fact in (fact for item in batch for fact in item.facts):
+            if fact.way & BY_WEBHOOK and fact.event.type not in since:
+                first[fact.event.type] = min(fact.t_us, first.get(fact.event.type, fact.t_us))
+        log.await_types(connection, self._name, first)
+        since |= first
+        return [f._replace(way=f.way | AWAITED) if f.t_us >= since.get(f.event.type, f.t_us + 1) else f for f in new]
 
     def _store(
         self, connection: Connection, new: Sequence[_Fact], previous: Mapping[bytes, StoredEvent], result: Settled
@@ -177,6 +193,8 @@ class Ingest:
         people, merged = self._identify(connection, new, result)
         held = {id_: merged.get(e.row.person_id, e.row.person_id) for id_, e in previous.items()}
         rows = {fact.id: _row(fact, held.get(fact.id, person)) for fact, person in zip(new, people, strict=True)}
+        for id_ in rows.keys() & previous.keys():
+            rows[id_] = rows[id_]._replace(way=rows[id_].way | previous[id_].row.way)
         log.remove(connection, previous)
         result.growth -= sum(e.kept for e in previous.values())
         gone = [Moment(held[id_], e.row.t_us) for id_, e in previous.items()]
@@ -220,6 +238,15 @@ class Ingest:
         return Directory(self._rules, owners, standings)
 
 
+def _ways(batch: Iterable[_Normalized]) -> dict[bytes, int]:
+    """Each event, and which ways it came in this batch."""
+    ways: dict[bytes, int] = {}
+    for item in batch:
+        for fact in item.facts:
+            ways[fact.id] = ways.get(fact.id, 0) | fact.way
+    return ways
+
+
 def _check_id(id_: str) -> None:
     if len(bytes.fromhex(id_)) != 16:
         raise ValueError(f"event id {id_!r} is not 32 hex digits: make it with event_id(...)")
@@ -236,7 +263,7 @@ def _row(fact: _Fact, person: int) -> EventRow:
     properties = event.properties
     if "machine" in properties and event.type != "custom":
         properties = {name: value for name, value in properties.items() if name != "machine"}
-    return EventRow(fact.id, person, event.type, fact.t_us, fact.machine, _compact(properties), event.source)
+    return EventRow(fact.id, person, event.type, fact.t_us, fact.machine, _compact(properties), event.source, fact.way)
 
 
 def _write(
@@ -250,17 +277,21 @@ def _write(
     reported = sum(row.machine for row in rows.values())
     late = judge_clicks(connection, rows, survivors)
     machine = sum(row.machine for row in rows.values()) + len(late)
-    verdict = judge_visits(connection, rows, [*gone, *late.values()], survivors)
-    log.suppress(connection, verdict.suppressed)
-    log.restore(connection, verdict.restored)
-    counted = [row for row in rows.values() if row.id not in verdict.new]
+    repeated: set[bytes] = set()
+    for rule in RULES:
+        verdict = judge_repeats(connection, rule, rows, [*gone, *late.values()], survivors)
+        log.suppress(connection, verdict.suppressed)
+        log.restore(connection, verdict.restored)
+        repeated |= verdict.new
+        result.growth += len(verdict.restored) - len(verdict.suppressed)
+        result.cleansed[rule.counted_as] += len(verdict.new) + len(verdict.suppressed) - len(verdict.restored)
+    counted = [row for row in rows.values() if row.id not in repeated]
     log.append(connection, counted)
-    log.append(connection, [rows[id_] for id_ in verdict.new], kept=False)
+    log.append(connection, [rows[id_] for id_ in repeated], kept=False)
     result.added.update(row.source.partition("/")[2] for row in counted)
-    result.growth += len(counted) + len(verdict.restored) - len(verdict.suppressed)
+    result.growth += len(counted)
     result.machine += machine
     result.cleansed["scanner_click"] += machine - reported
-    result.cleansed["repeated_visit"] += len(verdict.new) + len(verdict.suppressed) - len(verdict.restored)
     return {row.person_id for row in rows.values()} | {m.person_id for m in (*gone, *late.values())} | {*survivors}
 
 

@@ -21,13 +21,14 @@ from syncline.errors import AuthError, ConfigError, ConnectorError, ContractErro
 from syncline.events import Classifier
 from syncline.model import Page, RawRecord, microseconds
 from syncline.people import IdentityRules
-from syncline.sdk import Polls, Source
+from syncline.sdk import Polls, Receives, Source
 from syncline.store import cursors, inbox
 from syncline.store.database import Database
 from syncline.store.inbox import InboxRow, Quarantined
 from syncline.store.people import random_key
-from syncline.store.schema import RAW_DONE, RAW_QUARANTINED
+from syncline.store.schema import BY_WEBHOOK, RAW_DONE, RAW_QUARANTINED
 from syncline.sync.ingest import Fate, Ingest, Settled
+from syncline.sync.webhooks import read_again
 
 __all__ = ["PullReport", "StreamReport", "accept", "pull", "purge_raw", "quarantine", "replay"]
 
@@ -178,7 +179,8 @@ def accept(
     """Keep a webhook's records for the next pull; how many are new. When it returns they are safe."""
     parcels = inbox.pack(source_name, records)
     with database.write() as connection:
-        return len(inbox.keep(connection, source_name, parcels, run_id=run_id, at_us=microseconds(clock())))
+        at_us = microseconds(clock())
+        return len(inbox.keep(connection, source_name, parcels, run_id=run_id, at_us=at_us, way=BY_WEBHOOK))
 
 
 def replay(
@@ -195,8 +197,8 @@ def replay(
 ) -> PullReport:
     """Settle kept raw records again, with the plugin and the rules as they are now; all of them, or those of `ids`.
 
-    Events that are known get what is derived now; what a click no longer counts as is taken out. A machine's verdict
-    is not taken back.
+    Webhooks that could not be read come first: those that can be now are settled like any other. Events that are known
+    get what is derived now; what a click no longer counts as is taken out. A machine's verdict is not taken back.
     """
     report = PullReport(source_name)
     ingest = Ingest(
@@ -208,6 +210,9 @@ def replay(
         clock=clock,
         new_key=new_key,
     )
+    if ids is None and isinstance(source, Receives):
+        read_again(database, source_name, source, clock())
+        _settle_waiting(database, source_name, ingest, report)
     for rows in _kept(database, source_name, ids, statuses):
         report.add(ingest.settle(rows, again=True))
     return report
@@ -239,13 +244,7 @@ class _Reading:
     progress: Progress | None
 
     def settle_waiting(self) -> None:
-        while True:
-            with self.database.read() as connection:
-                rows = inbox.waiting(connection, self.name, _AT_ONCE)
-            if not rows:
-                return
-            self.report.add(self.ingest.settle(rows))
-            self.report.resumed += len(rows)
+        _settle_waiting(self.database, self.name, self.ingest, self.report)
 
     def read(self, polls: Polls, stream: str) -> None:
         """Read the stream from the stored cursor to its end."""
@@ -300,6 +299,16 @@ class _Reading:
             if page.cursor is not None:
                 cursors.save(connection, self.name, stream, page.cursor, at_us)
         return new
+
+
+def _settle_waiting(database: Database, name: str, ingest: Ingest, report: PullReport) -> None:
+    while True:
+        with database.read() as connection:
+            rows = inbox.waiting(connection, name, _AT_ONCE)
+        if not rows:
+            return
+        report.add(ingest.settle(rows))
+        report.resumed += len(rows)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ __all__ = [
     "SinkReport",
     "SourceReport",
     "Undecided",
+    "WebhookReport",
     "calls_for",
     "credits_for",
     "plan_batches",
@@ -24,6 +25,18 @@ __all__ = [
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class WebhookReport(_Model):
+    """A connection's webhooks of the last `raw_retention`, in whole days: each is in one of the first three."""
+
+    received: int = 0
+    duplicate: int = Field(default=0, description="the same body again")
+    refused: int = Field(
+        default=0, description="not what they claimed to be, too large or too many; nothing of them was stored"
+    )
+    reasons: dict[str, int] = Field(default_factory=dict, description="why they were refused -> how many")
+    unread: int = Field(default=0, description="of those received, the plugin cannot read these; `replay` tries again")
 
 
 class SourceReport(_Model):
@@ -36,6 +49,10 @@ class SourceReport(_Model):
     events: int = 0
     machine: int = Field(default=0, description="events judged to be a proxy's or a scanner's; kept, never scored")
     cleansed: dict[str, int] = Field(default_factory=dict, description="rule -> how often it applied")
+    webhook: WebhookReport | None = Field(default=None, description="none for a source that takes no webhooks")
+    only_webhook: int = Field(default=0, description="events of the last `raw_retention` that no poll has brought")
+    only_poll: int = Field(default=0, description="those that no webhook has brought, of types that webhooks bring")
+    both: int = Field(default=0, description="those that came both ways")
     calls: int = 0
     error: str | None = None
 
@@ -92,6 +109,8 @@ class SinkReport(_Model):
     to_decide: list[Undecided] = Field(default_factory=list, description="those fields, each with both values")
     parked: list[str] = Field(default_factory=list, description="mappings the CRM cannot take, each with its reason")
     error: str | None = None
+    webhook: WebhookReport | None = Field(default=None, description="none for a CRM that sends no webhooks")
+    notices: int = Field(default=0, description="what its webhooks said since the last run: that something changed")
     changes: list[RecordChange] = Field(default_factory=list)
 
 

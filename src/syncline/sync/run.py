@@ -26,9 +26,9 @@ from syncline.model import event_id, microseconds
 from syncline.people import IdentityRules
 from syncline.scoring.program import Program
 from syncline.scoring.result import Assessment
-from syncline.sdk import Sink, Source
+from syncline.sdk import Receives, Sink, Source
 from syncline.sdk.config import ConnectorConfig
-from syncline.store import crm, runs, schema
+from syncline.store import crm, runs, schema, webhooks
 from syncline.store.batches import batches, upsert
 from syncline.store.database import Database
 from syncline.store.profiles import put_keys
@@ -42,6 +42,7 @@ from syncline.sync.pull import PullReport, pull, purge_raw, replay
 from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for, credits_for
 from syncline.sync.retry import Retry, retrying
 from syncline.sync.target import Target
+from syncline.sync.webhooks import Notices, report_on, report_ways
 
 __all__ = ["Runner", "Setup"]
 
@@ -77,7 +78,7 @@ class Runner:
         self.report = Report(run_id=self.run_id, as_of=as_of.isoformat())
         self._operations: dict[str, Counter[tuple[str, str, str]]] = {}
         self._clears: Counter[str] = Counter()
-        self._calls_before = {name: sink.context.http.metrics.total for name, sink in setup.sinks.items()}
+        self._calls_before: dict[str, int] = {}
 
     # The three commands
 
@@ -86,6 +87,7 @@ class Runner:
         for name, source in self._setup.sources.items():
             if only in (None, name):
                 self._pull(name, source)
+        self._report_webhooks()
         self._count_log()
         return self.report
 
@@ -102,6 +104,7 @@ class Runner:
             statuses=statuses,
         )
         _fill(self.report.sources.setdefault(name, SourceReport()), result, 0)
+        self._report_webhooks()
         self._count_log()
         return self.report
 
@@ -158,6 +161,7 @@ class Runner:
         before = self._setup.clock() - self._setup.raw_retention
         purge_raw(self._database, before)
         with self._database.write() as connection:
+            webhooks.purge(connection, microseconds(before))
             for target in self._setup.targets:
                 runs.purge(connection, target.connection, microseconds(before))
 
@@ -189,22 +193,38 @@ class Runner:
             stage.finish()
         _fill(report, result, source.context.http.metrics.total - before)
 
+    def _report_webhooks(self) -> None:
+        """What became of the sources' webhooks, and what only one of the two ways brought."""
+        since = self._setup.clock() - self._setup.raw_retention
+        receiving = {
+            name: report
+            for name, report in self.report.sources.items()
+            if isinstance(self._setup.sources[name], Receives)
+        }
+        for name, report in receiving.items():
+            report.webhook = report_on(self._database, name, since)
+        if receiving:
+            report_ways(self._database, receiving, since)
+
     def _read_crms(self) -> list[Target]:
         """The targets that can be planned for: described, preflighted, mirrored. A CRM out of reach drops out."""
         ready = []
         for target in self._setup.targets:
             report = self.report.sinks.setdefault(target.connection, SinkReport())
             sink = self._setup.sinks[target.connection]
+            self._calls_before[target.connection] = sink.context.http.metrics.total  # it may have been read as a source
             progress = self._setup.progress
             progress.start(f"read {target.connection}", None)
             try:
                 self._same_account(target.connection, sink)
                 checked = describe(target, sink, self._setup.retry)
                 self._note_parked(report, checked)
+                notices = self._notices(target.connection, report)
                 refresh(
                     self._database, checked, sink, retry=self._setup.retry, now=self._setup.clock(), progress=progress
                 )
                 settle_unanswered(self._database, target.connection, self._setup.clock())
+                report.notices = notices.settle(self._database) if notices else 0
                 ready.append(checked)
             except GuardError as error:
                 report.error = str(error)
@@ -215,6 +235,14 @@ class Runner:
                 report.calls = self._calls(target)
                 progress.finish(f"read {target.connection}")
         return ready
+
+    def _notices(self, name: str, report: SinkReport) -> Notices | None:
+        """What the CRM's webhooks have said so far. Those of a connection that is also a source are events instead."""
+        sink = self._setup.sinks[name]
+        if isinstance(sink, Source) or not isinstance(sink, Receives):
+            return None
+        report.webhook = report_on(self._database, name, self._setup.clock() - self._setup.raw_retention)
+        return Notices.seen(self._database, name)
 
     def _calls(self, target: Target) -> int:
         name = target.connection
@@ -490,7 +518,7 @@ def _task_row(task: TaskPlan) -> OutboxRow:
 
 def _member_row(member: MemberPlan) -> OutboxRow:
     operation = "add" if member.add else "remove"
-    return OutboxRow(operation, member.segment, member.key, member.person_id, "{}", rank=member.rank)
+    return OutboxRow(operation, member.segment, member.key, member.person_id, "{}", member.group, rank=member.rank)
 
 
 def change_of(row: OutboxRow, status: str | None = None, reason: str | None = None) -> RecordChange:

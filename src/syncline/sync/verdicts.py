@@ -1,4 +1,4 @@
-"""What new events change about stored ones: a scanner recognised late, a visit that repeats or no longer repeats."""
+"""What new events change about stored ones: a scanner recognised late, one that repeats another or no longer does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from syncline.events import Click, Visit, derived_ids, page_of, repeats, scanner_clicks
+from syncline.events import Click, RepeatRule, Visit, derived_ids, repeats, scanner_clicks
 from syncline.events.clicks import BURST_US
-from syncline.events.visits import REPEAT_US
 from syncline.store import events as log
 from syncline.store.events import EventRow, StoredEvent, Window
 
-__all__ = ["Moment", "Repeats", "judge_clicks", "judge_visits"]
+__all__ = ["Moment", "Repeats", "judge_clicks", "judge_repeats"]
 
 _ALWAYS: Final = 1 << 62
-_AHEAD_US: Final = 3_600_000_000  # how far to look at first for visits that a new one displaces
+_AHEAD_US: Final = 3_600_000_000  # how far to look at first for those that a new one displaces
 
 
 class Moment(NamedTuple):
@@ -31,7 +30,7 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class Repeats:
-    """Visits by what becomes of them: new ones that do not count, stored ones that no longer or that again count."""
+    """Events by what becomes of them: new ones that do not count, stored ones that no longer or that again count."""
 
     new: set[bytes] = field(default_factory=set)
     suppressed: set[bytes] = field(default_factory=set)
@@ -59,23 +58,27 @@ def judge_clicks(
     return late
 
 
-def judge_visits(
-    connection: Connection, rows: Mapping[bytes, EventRow], changed: Iterable[Moment], merged: Collection[int]
+def judge_repeats(
+    connection: Connection,
+    rule: RepeatRule,
+    rows: Mapping[bytes, EventRow],
+    changed: Iterable[Moment],
+    merged: Collection[int],
 ) -> Repeats:
-    """Which visits repeat another, now that `rows` are new and something about visits changed at these moments.
+    """Which events repeat another by this rule, now that `rows` are new and something changed at these moments.
 
-    The answer is the one that all the visits together would have given in any order.
+    The answer is the one that all of them together would have given in any order.
     """
-    new = [StoredEvent(row, kept=True) for row in rows.values() if row.type == "page_visit"]
+    new = [StoredEvent(row, kept=True) for row in rows.values() if row.type == rule.type]
     moments = [*changed, *(Moment(e.row.person_id, e.row.t_us) for e in new)]
     ahead = _AHEAD_US
     while True:
         windows = _joined(
-            [Window(m.person_id, m.t_us - REPEAT_US, m.t_us + ahead) for m in moments]
+            [Window(m.person_id, m.t_us - rule.within_us, m.t_us + ahead) for m in moments]
             + [Window(person, -_ALWAYS, _ALWAYS) for person in merged]
         )
-        stored = log.in_windows(connection, "page_visit", windows)
-        result = _judge_windows(windows, new, stored)
+        stored = log.in_windows(connection, rule.type, windows)
+        result = _judge_windows(rule, windows, new, stored)
         if result is not None:
             return result
         ahead *= 8
@@ -100,46 +103,50 @@ def _with_derived(click: bytes) -> list[bytes]:
 
 
 def _judge_windows(
-    windows: Sequence[Window], new: Sequence[StoredEvent], stored: Sequence[StoredEvent]
+    rule: RepeatRule, windows: Sequence[Window], new: Sequence[StoredEvent], stored: Sequence[StoredEvent]
 ) -> Repeats | None:
-    """None when a window ends before its last visit is settled."""
+    """None when a window ends before its last event is settled."""
     result = Repeats()
     fresh = {event.row.id for event in new}
-    for window, page in _grouped(windows, [*new, *stored]):
-        if not _judge_page(window, page, fresh, result):
+    for window, group in _grouped(rule, windows, [*new, *stored]):
+        if not _judge_group(rule, window, group, fresh, result):
             return None
     return result
 
 
-def _judge_page(window: Window, page: Sequence[StoredEvent], fresh: set[bytes], result: Repeats) -> bool:
-    """Judge the visits to one page in one window; whether those after the window are unaffected."""
-    since = window.from_us if window.from_us == -_ALWAYS else window.from_us + REPEAT_US
-    counted = [e.row.t_us for e in page if e.kept and not e.row.machine and e.row.id not in fresh]
-    open_ = [Visit(e.row.t_us, e.row.id, e.row.machine) for e in page if e.row.t_us >= since]
-    found = repeats(open_, max((t for t in counted if t < since), default=None))
-    kept = {e.row.id for e in page if e.kept}
+def _judge_group(
+    rule: RepeatRule, window: Window, group: Sequence[StoredEvent], fresh: set[bytes], result: Repeats
+) -> bool:
+    """Judge what is the same in one window; whether that after the window is unaffected."""
+    since = window.from_us if window.from_us == -_ALWAYS else window.from_us + rule.within_us
+    counted = [e.row.t_us for e in group if e.kept and not e.row.machine and e.row.id not in fresh]
+    open_ = [Visit(e.row.t_us, e.row.id, e.row.machine) for e in group if e.row.t_us >= since]
+    found = repeats(open_, max((t for t in counted if t < since), default=None), rule.within_us)
+    kept = {e.row.id for e in group if e.kept}
     result.new |= found & fresh
     result.suppressed |= (found & kept) - fresh
     result.restored |= {visit.id for visit in open_} - found - kept
     last = max((v.t_us for v in open_ if v.id not in found and not v.machine), default=None)
     was_last = max(counted, default=None)
-    edge = window.to_us - REPEAT_US
+    edge = window.to_us - rule.within_us
     return last == was_last or max(last or -_ALWAYS, was_last or -_ALWAYS) <= edge
 
 
-def _grouped(windows: Sequence[Window], visits: Iterable[StoredEvent]) -> Iterable[tuple[Window, list[StoredEvent]]]:
-    """The visits of each window, page by page; those to a page that nobody named repeat nothing."""
+def _grouped(
+    rule: RepeatRule, windows: Sequence[Window], events: Iterable[StoredEvent]
+) -> Iterable[tuple[Window, list[StoredEvent]]]:
+    """What is the same, in each window; of what nobody can say so, nothing."""
     by_person: defaultdict[int, list[Window]] = defaultdict(list)
     for window in windows:
         by_person[window.person_id].append(window)
     groups: defaultdict[tuple[Window, str], list[StoredEvent]] = defaultdict(list)
-    for visit in visits:
-        page = page_of(json.loads(visit.row.properties))
-        if page is not None:
-            at = visit.row.t_us
-            window = next(w for w in by_person[visit.row.person_id] if w.from_us <= at <= w.to_us)
-            groups[window, page].append(visit)
-    return ((window, page) for (window, _), page in groups.items())
+    for event in events:
+        same = rule.same(json.loads(event.row.properties))
+        if same is not None:
+            at = event.row.t_us
+            window = next(w for w in by_person[event.row.person_id] if w.from_us <= at <= w.to_us)
+            groups[window, same].append(event)
+    return ((window, group) for (window, _), group in groups.items())
 
 
 def _joined(windows: Iterable[Window]) -> list[Window]:

@@ -117,7 +117,7 @@ WHOLE_FILE = {
     "misspelt section is one mistake": (
         "version: 1\nconections: {}\n",
         "2: conections: unknown key; did you mean 'connections'? Known: connections, actions, classify, "
-        "identity, models, raw_retention, scores, segments, simulation, store, syncs, version",
+        "identity, models, raw_retention, scores, segments, server, simulation, store, syncs, version",
     ),
     "empty section": (
         "version: 1\nconnections: {}\nsyncs:\n",
