@@ -54,12 +54,35 @@ def test_a_long_pause_outlives_the_run_and_costs_no_call(simulate, connect, pull
     simulator.reset_counters()
     simulator.advance(timedelta(hours=6))
     again = connect(simulator, keep=keep)
-    for call in (again.check, lambda: pull(again)):
+    for _ in range(2):
         with pytest.raises(RateLimitError, match="daily quota") as caught:
-            call()
+            pull(again)
         assert caught.value.retry_after == timedelta(hours=10)
     assert "calls" not in simulator.counters()
     simulator.advance(timedelta(hours=10))
+    simulator.per_day = 5000
+    assert len(pull(connect(simulator, keep=keep))[0]) == len(simulator.submissions)
+
+
+def test_a_check_asks_in_spite_of_a_pause_and_ends_it_when_the_plan_has_grown(simulate, connect, pull):
+    simulator, keep = simulate(people=30), {}
+    simulator.per_day = 3
+    with pytest.raises(RateLimitError):
+        pull(connect(simulator, keep=keep))
+    with pytest.raises(RateLimitError, match="HTTP 429"):
+        connect(simulator, keep=keep).check()
+    with pytest.raises(RateLimitError, match="daily quota"):  # it was told again how long
+        pull(connect(simulator, keep=keep))
+    simulator.per_day = 5000
+    connect(simulator, keep=keep).check()
+    assert len(pull(connect(simulator, keep=keep))[0]) == len(simulator.submissions)
+
+
+def test_a_pause_that_a_wrong_clock_noted_does_not_last_for_years(simulate, connect, pull):
+    simulator, keep = simulate(people=30), {}
+    simulator.per_day = 3
+    with pytest.raises(RateLimitError):
+        pull(connect(simulator, keep=keep, ahead=timedelta(days=400)))
     simulator.per_day = 5000
     assert len(pull(connect(simulator, keep=keep))[0]) == len(simulator.submissions)
 

@@ -320,6 +320,26 @@ def test_a_workspace_that_may_not_be_read_fails_alone(simulator, connect):
     assert "invited" in str(error)
 
 
+def test_deleted_pages_that_may_not_be_asked_for_keep_no_other_from_being_read(simulate, connect, pull):
+    """Nobody says whether they may. All others of the workspace are asked for again without them."""
+    simulator = simulate(switches=Switches(deleted_pages_are_gone=True))
+    deleted = {page["id"] for page in simulator.table("pages").values() if page["isDeleted"]}
+    records, cursor = pull(connect(simulator))
+    assert set(keys(records)) == {s["id"] for s in simulator.submissions.values() if s["page"] not in deleted}
+    assert set(json.loads(cursor)["workspaces"]) == {str(MARKETING), str(PARTNERS)}
+
+
+def test_what_was_complete_before_an_error_stays_so_when_others_are_read(simulate, connect):
+    """The mark of a workspace that failed in its last window is not taken back by the next workspace's."""
+    simulator = simulate(people=400)
+    simulator.faults = [Fault("status", on=f"POST */workspaces/{MARKETING}/*", after=3, times=None)]
+    _, cursor, error = read_what_can_be(connect(simulator, window="30d"))
+    assert isinstance(error, TransientError)
+    marks = json.loads(cursor)["workspaces"]
+    assert set(marks) == {str(MARKETING), str(PARTNERS)}
+    assert marks[str(MARKETING)]["read_to"] < marks[str(PARTNERS)]["read_to"]
+
+
 def test_a_workspace_that_is_not_there_is_a_mistake_in_the_configuration(simulator, connect):
     records, _, error = read_what_can_be(connect(simulator, workspaces=[99, PARTNERS]))
     assert {raw.payload["workspace"] for raw in records} == {PARTNERS}

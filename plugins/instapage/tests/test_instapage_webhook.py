@@ -103,6 +103,24 @@ def test_the_hidden_field_is_no_part_of_a_polled_submission_either(simulator, co
     assert source.normalize(polled) == source.normalize(told)
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+def test_the_hidden_field_is_known_by_its_value_where_the_api_has_ids_for_labels(nested):
+    """`field_3` says nothing of what it is (vendor sheet §1): the secret would be stored, and make a second event."""
+    source = make(webhook_secret_in="field", webhook_secret_name="form key", keep_fields="*")
+    fields = {"field_1": "ada@example.com", "field_2": ["Isola"], "field_3": f" {SECRET} ", "field_4": [SECRET]}
+    row = {"id": "a1", "pageId": 9483867, "createdAt": 1540800000, "fields": {"all": fields} if nested else fields}
+    raw = source._record(1, {}, row)
+    assert SECRET not in json.dumps(raw.payload)
+    (event,) = source.normalize(raw)
+    assert event.properties["fields"]["field_2"] == "Isola"
+
+
+@pytest.mark.parametrize("page", [float("nan"), float("inf"), None, [], "9483867", "x", True])
+def test_a_page_id_of_any_shape_keeps_no_other_row_from_being_read(page):
+    row = {"id": "a1", "pageId": page, "createdAt": 1540800000, "fields": {"Email": "ada@example.com"}}
+    assert make()._record(1, {}, row).key == "a1"
+
+
 @pytest.mark.parametrize(
     ("settings", "request_"),
     [
@@ -276,12 +294,14 @@ def test_title_and_variation_are_found_without_page_name_and_variant(swapped):
         ("application/json", b'{"page_id": 1', "not JSON, or was cut off"),
         ("application/json", b"[1]", "no object"),
         ("application/json", b"[" * 100_000, "not JSON"),
+        ("application/json", b'{"page_id": 1, "a": ' + b"[" * 700 + b"]" * 700 + b"}", "nested deeper"),
+        ("application/json", b'{"page_id": 1e999}', "without a page_id"),
         ("text/plain", b"hello", "neither JSON nor a form"),
         ("application/x-www-form-urlencoded", b"", "It has nothing"),
         ("application/x-www-form-urlencoded", b"&".join(b"a=1" for _ in range(2000)), "neither JSON nor a form"),
         ("application/json", b"\xff\xfe", "not UTF-8"),
     ],
-    ids=["cut off", "a list", "too deep", "text", "nothing", "too many fields", "not UTF-8"],
+    ids=["cut off", "a list", "too deep", "deep", "too large", "text", "nothing", "too many fields", "not UTF-8"],
 )
 def test_a_body_that_cannot_be_read_is_quarantined_not_lost(kind, data, reason):
     """Instapage is not known to send again; the poll brings the submission anyway."""

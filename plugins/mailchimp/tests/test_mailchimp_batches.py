@@ -13,6 +13,7 @@ import pytest
 from werkzeug.wrappers import Response
 
 from syncline.errors import AuthError, ConnectorError, RateLimitError, TransientError
+from syncline.model import RawRecord
 from syncline.testing.simulator import Fault
 from syncline_mailchimp.batches import results_in
 
@@ -181,6 +182,38 @@ def test_too_many_batches_are_a_request_to_slow_down(simulate, connect, pull):
         batches.start(str(number), [{"method": "GET", "path": "/ping"}], {})
     with pytest.raises(RateLimitError, match="pending batches"):
         batches.start("one more", [{"method": "GET", "path": "/ping"}], {})
+
+
+def test_a_batch_that_hangs_keeps_no_other_campaign_from_being_read(simulate, connect, pull, clock):
+    """And is still the one that is waited for, although there is more to load."""
+    simulator, keep = simulate(), {}
+    _, cursor = pull(connect(simulator), "opens")
+    marks = json.loads(cursor)
+    known, *unread = list(marks["marks"])
+    marks["marks"] = {known: marks["marks"][known]}
+    someone = next(iter(simulator.world.subscribers.values())).email
+    simulator.add_activity(someone, known, "open", clock.advance(minutes=5))
+    simulator.batch_looks = 10**6
+    source = connect(simulator, batch_from=1, batch_wait="5s", keep=keep)
+    for attempt in range(2):
+        pages = source.read("opens", json.dumps(marks))
+        found: list[RawRecord] = []
+        with pytest.raises(TransientError, match="waits on"):
+            found.extend(record for page in pages for record in page.records)
+        assert {record.payload["campaign_id"] for record in found} == {known}, attempt
+    assert len(unread) > 1
+    assert _posted(simulator) == 1
+
+
+def test_one_batch_is_waited_for_before_the_next_is_handed_in(simulate, connect, monkeypatch):
+    monkeypatch.setattr("syncline_mailchimp.source._CAMPAIGNS_A_BATCH", 2)
+    simulator, keep = simulate(), {}
+    simulator.batch_looks = 10**6
+    source = connect(simulator, batch_from=1, batch_wait="5s", keep=keep)
+    for _ in range(2):
+        with pytest.raises(TransientError, match="waits on"):
+            list(source.read("opens", None))
+    assert _posted(simulator) == 1
 
 
 # Trouble with single operations

@@ -68,6 +68,8 @@ def test_batches_can_be_switched_off():
         ({"concurrency": 9}, "less than or equal to 8"),
         ({"page_size": 1001}, "less than or equal to 1000"),
         ({"url_secret": "short"}, "at least 16 characters"),
+        ({"signing_secret": ""}, "signs for anybody"),
+        ({"signing_secret": ["whsec_one", " "]}, "signs for anybody"),
         ({"key_field": "SYNCLINE_KEY"}, "should match pattern"),
         ({"batch_from": 0}, "greater than or equal to 1"),
         ({"bulk_from": 1}, "greater than or equal to 2"),

@@ -8,11 +8,13 @@ from decimal import Decimal
 
 import pytest
 import requests
+from werkzeug.wrappers import Response
 
 from syncline.errors import (
     ConfigError,
     ContractError,
     CursorExpiredError,
+    RateLimitError,
     SchemaDriftError,
     TransientError,
 )
@@ -397,6 +399,61 @@ def test_many_are_looked_up_in_a_batch(simulator, sink):
     assert _set(sink, people) == [Status.UPDATED] * 80
     assert simulator.counters()["calls"] == 1 + 2 + 1 + 1 + 1  # tags, handed in, two looks, the archive, the change
     assert simulator.counters()["write_calls"] == 1
+
+
+def test_a_look_up_that_takes_too_long_is_waited_for_by_the_next_attempt(simulator, connect):
+    """And handed in once: batches that nobody waits for any more would fill the account's 500."""
+    keep = {}
+    sink = connect(simulator, keep=keep, batch_wait="3s")
+    sink.prepare([], ["Hot leads"])
+    simulator.batch_looks = 4
+    people = _people(simulator, 60)
+    with pytest.raises(TransientError, match="the next attempt waits on"):
+        _set(sink, people)
+    assert _set(connect(simulator, keep=keep), people) == [Status.UPDATED] * 60
+    assert sum(r.method == "POST" and r.path.endswith("/batches") for r in simulator.received) == 1
+    assert keep == {}
+
+
+def test_a_look_up_for_others_is_stopped_before_a_new_one_is_handed_in(simulator, connect):
+    keep = {}
+    sink = connect(simulator, keep=keep, batch_wait="1s")
+    sink.prepare([], ["Hot leads"])
+    simulator.batch_looks = 9
+    people = _people(simulator, 60)
+    with pytest.raises(TransientError):
+        _set(sink, people)
+    simulator.batch_looks = 1
+    assert _set(connect(simulator, keep=keep), people[:55]) == [Status.UPDATED] * 55
+    assert [r.method for r in simulator.received if "/batches/" in r.path].count("DELETE") == 1
+    assert keep == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(400, Status.REJECTED), (403, Status.REJECTED), (500, None), (401, None), (429, None)]
+)
+def test_a_look_up_that_fails_is_hers_alone_or_weather(simulator, connect, monkeypatch, status, outcome):
+    """In an archive neither 401 nor 429 says how the connection fares now: nothing is paused or slowed for it."""
+    keep = {}
+    sink = connect(simulator, keep=keep)
+    sink.prepare([], ["Hot leads"])
+    people = _people(simulator, 60)
+    true = simulator.get_member
+
+    def handler(request, **which):
+        if people[0].contact_id in request.path:
+            problem = {"type": "x", "title": "No", "status": status, "detail": "", "instance": "x"}
+            return Response(json.dumps(problem), status, content_type="application/problem+json")
+        return true(request, **which)
+
+    monkeypatch.setattr(simulator, "get_member", handler)
+    if outcome is None:
+        with pytest.raises(TransientError, match="nothing about 1 of 60") as caught:
+            _set(sink, people)
+        assert not isinstance(caught.value, RateLimitError)
+    else:
+        assert _set(sink, people) == [outcome] + [Status.UPDATED] * 59
+    assert keep == {}
 
 
 @pytest.mark.parametrize("told", [False, True])

@@ -260,6 +260,8 @@ def test_secrets_are_compared_in_constant_time(simulator, connect, monkeypatch):
         ("json", b'{"email": [NaN]}', "JSON cannot be read"),
         ("json", b'{"email": ["a@example.com"]}', "names no page"),
         ("json", b"[" * 100_000, "JSON cannot be read"),
+        ("json", b'{"page_id":"p","a":' + b"[" * 700 + b"]" * 700 + b"}", "nested deeper"),
+        ("json", b'{"page_id":"p","a":1e999}', "JSON cannot be read"),
         ("json", b'{"page_id":"p","date_submitted":["soon"],"time_submitted":["noon"]}', "are no moment"),
         ("json", b'{"page_id":"p","date_submitted":["2026-02-30"],"time_submitted":["1:00 PM UTC"]}', "are no moment"),
         ("xml", b"<form_data><a>", "XML cannot be read"),
@@ -267,7 +269,8 @@ def test_secrets_are_compared_in_constant_time(simulator, connect, monkeypatch):
         ("xml", b"<a>" * 50 + b"</a>" * 50, "nested deeper"),
     ],
     ids=(
-        "no data, bad JSON, a list, not UTF-8, JSON list, JSON not UTF-8, NaN, no page, too deep, no date, no such day,"
+        "no data, bad JSON, a list, not UTF-8, JSON list, JSON not UTF-8, NaN, no page, too deep, deep, too large,"
+        " no date, no such day,"
         " cut XML, DOCTYPE, deep XML"
     ).split(","),
 )

@@ -25,6 +25,7 @@ PAGES_A_CALL: Final = 100
 """Page ids in one call for submissions, at most (reference, transcribed 2026-08)."""
 
 _ROWS_A_CALL: Final = 100  # submissions in one answer, at most (same place)
+_LONGEST_PAUSE: Final = timedelta(hours=25)  # the quota is a day's
 _WORTH_KEEPING: Final = timedelta(minutes=2)
 """A pause longer than this outlives the run: the daily quota comes back at 00:00 UTC, hours away (same place)."""
 
@@ -42,6 +43,10 @@ class InstapageClient:
         throttle = Throttle(per_second=config.calls_per_minute / 60, concurrency=1)
         context.http.configure(base_url=config.base_url, throttle=throttle)
 
+    def forget_pause(self) -> None:
+        """Ask in spite of a pause that the vendor wanted: a larger plan may have ended it."""
+        self._pause.forget()
+
     def workspaces(self) -> Iterator[Workspace]:
         """All that the token's owner can see."""
         for row in self._listing("/workspaces", "workspaceId"):
@@ -51,7 +56,7 @@ class InstapageClient:
         """The landing pages of a workspace: those that are there, or those that were deleted."""
         path = f"/workspaces/{workspace}/pages"
         for row in self._listing(path, "id", isDeleted="true" if deleted else "false"):
-            yield self._valid(LandingPage, row, f"GET {path}")
+            yield self._valid(LandingPage, {**row, "isDeleted": deleted}, f"GET {path}")
 
     def submissions(self, workspace: int, pages: Sequence[int], start: int, end: int) -> Iterator[list[Row]]:
         """The submissions on these pages (at most PAGES_A_CALL) in that time, a hundred at a time, in no order."""
@@ -170,12 +175,16 @@ class _Pause:
         if self._KEY not in self._keep:
             return
         left = datetime.fromisoformat(self._keep[self._KEY]) - self._clock()
-        if left > timedelta(0):
+        if timedelta(0) < left <= _LONGEST_PAUSE:  # a longer one was noted by a wrong clock
             raise RateLimitError(
-                "Instapage asked to wait; its daily quota comes back at 00:00 UTC, or with a larger plan",
+                "Instapage asked to wait; its daily quota comes back at 00:00 UTC. After a change of plan,"
+                " `syncline check --live` asks again",
                 retry_after=left,
                 where=self._connection,
             )
+
+    def forget(self) -> None:
+        self._keep.pop(self._KEY, None)
 
     def remember(self, error: RateLimitError) -> None:
         if error.retry_after is not None and error.retry_after > _WORTH_KEEPING:

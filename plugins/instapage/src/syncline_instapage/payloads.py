@@ -99,6 +99,7 @@ class LandingPage(_Payload):
     id: int
     title: _Words = ""
     url: _Words = ""
+    is_deleted: bool = False
 
 
 class _SubmissionMeta(_Payload):

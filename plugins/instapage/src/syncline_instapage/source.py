@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, RecordError, did_you_mean
+from syncline.errors import (
+    AuthError,
+    ConfigError,
+    ConnectorError,
+    RateLimitError,
+    RecordError,
+    TransientError,
+    did_you_mean,
+)
 from syncline.model import Account, Event, Page, RawRecord, event_id
 from syncline.sdk import Context, Source, WebhookRequest
 from syncline_instapage.client import PAGES_A_CALL, InstapageClient
@@ -45,7 +53,8 @@ class InstapageSource(Source[InstapageConfig]):
         self._client = InstapageClient(config, context)
 
     def check(self) -> Account:
-        """One call (for each hundred workspaces)."""
+        """One call (for each hundred workspaces), also while a pause lasts: a person wants to know."""
+        self._client.forget_pause()
         visible = {workspace.workspace_id: workspace for workspace in self._client.workspaces()}
         wanted = self.config.workspaces or tuple(visible)
         if lost := [str(workspace) for workspace in wanted if workspace not in visible]:
@@ -75,10 +84,13 @@ class InstapageSource(Source[InstapageConfig]):
         cursor, trouble = cursor.only(frozenset(workspaces)), _Trouble()
         for workspace in workspaces:
             with trouble.apart():
-                cursor = yield from self._workspace(workspace, cursor)
+                for page, reached in self._workspace(workspace, cursor):
+                    cursor = reached  # page by page: what was complete before an error stays so
+                    yield page
         trouble.end()
 
-    def _workspace(self, workspace: int, cursor: Cursor) -> Generator[Page, None, Cursor]:
+    def _workspace(self, workspace: int, cursor: Cursor) -> Iterator[tuple[Page, Cursor]]:
+        """Pages, and the cursor that is true after each."""
         pages = self._pages(workspace, deleted=False)
         end = self._now() - _seconds(self.config.settle)
         mark = self._believed(cursor.workspaces.get(workspace), end)
@@ -88,9 +100,10 @@ class InstapageSource(Source[InstapageConfig]):
         for start, stop in self._windows(mark, end, whole=whole):
             reread = stop if whole and stop == end else mark.reread if mark else None
             read_to = max(stop, mark.read_to) if mark else stop
-            cursor = cursor.with_mark(workspace, Mark(read_to=read_to, reread=reread))
-            yield from self._window(workspace, pages, start, stop, cursor)
-        return cursor
+            complete = cursor.with_mark(workspace, Mark(read_to=read_to, reread=reread))
+            for page in self._window(workspace, pages, start, stop, complete):
+                cursor = cursor if page.cursor is None else complete
+                yield page, cursor
 
     def _now(self) -> int:
         """By the vendor's clock where ours is ahead of it: what is not there yet must not count as read."""
@@ -132,25 +145,39 @@ class InstapageSource(Source[InstapageConfig]):
     ) -> Iterator[Page]:
         """Only the last page carries the cursor."""
         last: list[RawRecord] = []
-        for rows in self._rows(workspace, sorted(pages), start, stop):
+        for rows in self._rows(workspace, pages, start, stop):
             if last:
                 yield Page(last, None)
             last = [self._record(workspace, pages, row) for row in rows]
         yield Page(last, cursor.text())
 
-    def _rows(self, workspace: int, pages: Sequence[int], start: int, stop: int) -> Iterator[list[Row]]:
+    def _rows(self, workspace: int, pages: Mapping[int, LandingPage], start: int, stop: int) -> Iterator[list[Row]]:
         if self.config.submissions_verb == "GET":
             yield from self._client.submissions_by_get(workspace, start, stop)
             return
-        for first in range(0, len(pages), PAGES_A_CALL):
-            yield from self._client.submissions(workspace, pages[first : first + PAGES_A_CALL], start, stop)
+        every = [pages[number] for number in sorted(pages)]
+        for first in range(0, len(every), PAGES_A_CALL):
+            yield from self._rows_of(workspace, every[first : first + PAGES_A_CALL], start, stop)
+
+    def _rows_of(self, workspace: int, pages: Sequence[LandingPage], start: int, stop: int) -> Iterator[list[Row]]:
+        """Of at most a hundred pages. Whether deleted ones may be asked for is not known: if not, without them."""
+        try:
+            yield from self._client.submissions(workspace, [page.id for page in pages], start, stop)
+        except (AuthError, ConfigError, TransientError):
+            raise
+        except ConnectorError as error:
+            living = [page.id for page in pages if not page.is_deleted]
+            if len(living) == len(pages):
+                raise
+            _log.warning("%s; asked again without the deleted pages", error)
+            if living:
+                yield from self._client.submissions(workspace, living, start, stop)
 
     def _record(self, workspace: int, pages: Mapping[int, LandingPage], row: Row) -> RawRecord:
         """The row as it came, with what its page is called: the row itself has only the page's id."""
         if isinstance(row.get("fields"), dict):
             row = {**row, "fields": without_secret(row["fields"], self.config)}
-        number = row.get("pageId")
-        page = pages.get(int(number)) if isinstance(number, int | float) else None
+        page = _page_of(row, pages)
         payload: dict[str, Any] = {"workspace": workspace, "submission": row}
         if page is not None:
             payload["page"] = {"title": page.title, "url": page.url}
@@ -186,6 +213,13 @@ class InstapageSource(Source[InstapageConfig]):
 
     def _where(self) -> str:
         return f"{self.context.connection}/{_STREAM}"
+
+
+def _page_of(row: Row, pages: Mapping[int, LandingPage]) -> LandingPage | None:
+    try:
+        return pages.get(int(row["pageId"]))
+    except (KeyError, TypeError, ValueError, OverflowError):  # `normalize` will say so
+        return None
 
 
 def _seconds(duration: timedelta) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, unquote
 
@@ -20,6 +21,7 @@ from syncline_instapage.labels import plain_label
 __all__ = ["UnreadableError", "read_body", "verify", "without_secret"]
 
 _MOST_FIELDS: Final = 1000
+_DEEPEST: Final = 8
 
 
 class UnreadableError(Exception):
@@ -89,12 +91,33 @@ def read_body(request: WebhookRequest) -> dict[str, Any]:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        body = json.loads(text, parse_constant=str)  # NaN is no JSON, and cannot be stored
+        body = json.loads(text, parse_constant=str, parse_float=_number)  # NaN is no JSON, and cannot be stored
     except (ValueError, RecursionError):
         raise UnreadableError("the body is not JSON, or was cut off") from None
     if not isinstance(body, dict):
         raise UnreadableError("the body is JSON, but no object")
+    if _is_deeper_than(_DEEPEST, body):
+        raise UnreadableError("the JSON is nested deeper than a form is")
     return body
+
+
+def _number(text: str) -> float | str:
+    """1e999 is JSON, but no number that could be stored."""
+    return number if math.isfinite(number := float(text)) else text
+
+
+def _is_deeper_than(most: int, value: object) -> bool:
+    """Level by level, since recursion is what such a body is made to exhaust."""
+    level = [value]
+    for _ in range(most):
+        level = [inner for one in level for inner in _inside(one)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _form(text: str) -> dict[str, Any]:
@@ -109,8 +132,23 @@ def _form(text: str) -> dict[str, Any]:
 
 
 def without_secret(fields: Mapping[str, Any], config: InstapageConfig) -> dict[str, Any]:
-    """What may be stored: without the hidden field that holds the secret."""
-    if config.webhook_secret_in != "field":  # noqa: S105  # a place
+    """What may be stored: without the hidden field that holds the secret, whatever it is called there.
+
+    In the API's rows it may stand under an id such as `field_7` (vendor sheet, §1), so its value tells it too.
+    """
+    if config.webhook_secret_in != "field" or config.webhook_secret is None:  # noqa: S105  # a place
         return dict(fields)
-    label = plain_label(config.webhook_secret_name)
-    return {name: value for name, value in fields.items() if plain_label(str(name)) != label}
+    return _stripped(fields, plain_label(config.webhook_secret_name), config.webhook_secret.get_secret_value())
+
+
+def _stripped(fields: Mapping[str, Any], label: str, secret: str) -> dict[str, Any]:
+    return {
+        name: _stripped(value, label, secret) if isinstance(value, Mapping) else value
+        for name, value in fields.items()
+        if plain_label(str(name)) != label and secret not in _texts(value)
+    }
+
+
+def _texts(value: object) -> list[str]:
+    """The texts of a field, of which it may have several."""
+    return [text.strip() for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]

@@ -106,6 +106,13 @@ class MailchimpConfig(ConnectorConfig):
             raise ValueError(f"whoever guesses it can send us anything; give at least {_SHORTEST_SECRET} characters")
         return secret
 
+    @field_validator("signing_secret")
+    @classmethod
+    def _none_is_empty(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(secret.get_secret_value().strip() for secret in secrets):
+            raise ValueError("an empty secret signs for anybody; copy the one that Mailchimp showed")
+        return secrets
+
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if (self.api_key is None) == (self.access_token is None):

@@ -49,13 +49,22 @@ class Cursor(BaseModel):
     def with_mark(self, key: str, mark: Mark) -> Cursor:
         return self.model_copy(update={"marks": {**self.marks, key: mark}})
 
-    def only(self, keys: frozenset[str]) -> Cursor:
-        """Without the marks of what is no longer looked at, so that the cursor does not grow for ever."""
-        return self.model_copy(update={"marks": {key: mark for key, mark in self.marks.items() if key in keys}})
+    def only(self, keys: frozenset[str], *, or_since: datetime | None = None) -> Cursor:
+        """Without the marks of what is no longer looked at, so that the cursor does not grow for ever.
+
+        `or_since` keeps those with a fact since then too: what is missing from the keys may have been left out by
+        trouble. A mark that is lost costs a whole read of its campaign, and no event.
+        """
+        kept = {key: mark for key, mark in self.marks.items() if key in keys or _is_since(mark, or_since)}
+        return self.model_copy(update={"marks": kept})
 
     def text(self) -> str:
         marks = {key: _plain(mark.newest, mark.totals) for key, mark in sorted(self.marks.items())}
         return json.dumps({"version": self.version, "marks": marks}, separators=(",", ":"))
+
+
+def _is_since(mark: Mark, moment: datetime | None) -> bool:
+    return moment is not None and mark.newest is not None and mark.newest >= moment
 
 
 def _plain(newest: datetime | None, totals: str) -> dict[str, str]:

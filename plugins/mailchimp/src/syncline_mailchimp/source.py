@@ -127,16 +127,19 @@ class MailchimpSource(Connected, Source[MailchimpConfig]):
         reader, trouble = READERS[stream], Trouble()
         since = self.context.clock() - self.config.horizon
         reports = tuple(self._client.reports(self.config.audience, since, trouble.apart))
-        if trouble.first is None:  # else a campaign may be missing from the list, and keeps its mark
-            cursor = cursor.only(frozenset(report.id for report in reports))
+        # After trouble a campaign may be missing from the list: it keeps its mark while it may be looked at again.
+        cursor = cursor.only(frozenset(report.id for report in reports), or_since=since if trouble.first else None)
         worth = [r for r in reports if self._worth_reading(r, cursor.marks.get(r.id, Mark()), reader)]
         loads = self._first_loads(stream, [report for report in worth if report.id not in cursor.marks], reader)
-        for load in loads:
-            cursor = yield from self._loaded(load, cursor, trouble)
-        done = {campaign for load in loads for campaign in load.books}
-        for report in (report for report in worth if report.id not in done):
+        in_batches = {campaign for load in loads for campaign in load.books}
+        for report in (report for report in worth if report.id not in in_batches):
             with trouble.apart():
                 cursor = yield from self._campaign(stream, report, cursor)
+        for load in loads:  # last: a batch may be waited for in vain
+            with trouble.apart():
+                cursor = yield from self._loaded(load, cursor, trouble)
+                continue
+            break  # its batch is kept, and one at a time is
         if not worth:
             yield Page((), cursor.text())
         trouble.end()

@@ -8,19 +8,19 @@ answer to the change does not promise to tell.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import Field as Setting
 from pydantic import ValidationError
 
-from syncline.errors import ConfigError, TransientError, did_you_mean
+from syncline.errors import AuthError, ConfigError, ConnectorError, TransientError, did_you_mean
 from syncline.model import Member as SegmentMember
-from syncline.model import Outcome, RemoteRef, Status
-from syncline_mailchimp.batches import Batches
+from syncline.model import Outcome, RemoteRef, Status, event_id
+from syncline_mailchimp.batches import Batches, Job
 from syncline_mailchimp.client import MailchimpClient, member_path
-from syncline_mailchimp.errors import GoneError, error_of
-from syncline_mailchimp.payloads import ARCHIVED, Member, Tag
+from syncline_mailchimp.errors import GoneError, InvalidError, error_of
+from syncline_mailchimp.payloads import ARCHIVED, BatchResult, Member, Tag
 
 __all__ = ["MOST", "Tags"]
 
@@ -28,6 +28,7 @@ MOST: Final = 500
 """Addresses a call, contract 3.0.55 of 2021-07, POST /lists/{list_id}/segments/{segment_id}."""
 
 _FIELDS: Final = "id contact_id list_id email_address status tags_count tags"
+_JOB: Final = "people"
 _SHOWN: Final = 50
 """A member shows so many of her tags (vendor sheet §3)."""
 
@@ -130,7 +131,7 @@ class Tags:
     def _person(self, id: str) -> _Tagged | str:
         try:
             return self._client.member(self._audience, id, _FIELDS, _Tagged)
-        except GoneError as error:
+        except (GoneError, InvalidError) as error:
             return error.message
 
     def _many(self, ids: Sequence[str]) -> dict[str, _Tagged | str]:
@@ -143,28 +144,34 @@ class Tags:
             }
             for id in ids
         ]
-        job = self._batches.start("people", operations, {})
-        found = dict(self._results(job_results=self._batches.results(job)))
+        results = list(self._batches.results(self._asking(operations)))  # to the end, or it would be asked for again
+        found = {id: one for id, one in map(self._told, results) if one is not None}
         if lacking := [id for id in ids if id not in found]:
             raise TransientError(f"a batch brought nothing about {len(lacking)} of {len(ids)}", where=self._where)
         return found
 
-    def _results(self, job_results: Iterator[Any]) -> Iterator[tuple[str, _Tagged | str]]:
-        for result in job_results:
-            body = result.response if isinstance(result.response, str) else json.dumps(result.response)
-            error = error_of(result.status_code, body, where=self._where)
-            if isinstance(error, GoneError):
-                yield result.operation_id, error.message
-            elif error is not None:
-                raise error
-            else:
-                yield result.operation_id, self._read(body)
+    def _asking(self, operations: Sequence[Mapping[str, Any]]) -> Job:
+        """The batch of just these questions, if an earlier attempt did not wait long enough; another one is stopped."""
+        digest = event_id(json.dumps(operations, sort_keys=True))
+        kept = self._batches.kept(_JOB)
+        if kept is not None and kept.about.get("digest") == digest:
+            return kept
+        if kept is not None:
+            self._batches.stop(kept)
+        return self._batches.start(_JOB, operations, {"digest": digest})
 
-    def _read(self, body: str) -> _Tagged:
+    def _told(self, result: BatchResult) -> tuple[str, _Tagged | str | None]:
+        """None for weather: in an archive it is no sign of how the connection fares now."""
+        body = result.response if isinstance(result.response, str) else json.dumps(result.response)
+        error = error_of(result.status_code, body, where=self._where)
+        if isinstance(error, TransientError | AuthError):
+            return result.operation_id, None
+        if isinstance(error, ConnectorError):
+            return result.operation_id, error.message
         try:
-            return _Tagged.model_validate_json(body)
-        except ValidationError as error:
-            raise TransientError("a batch brought something that is no member", where=self._where) from error
+            return result.operation_id, _Tagged.model_validate_json(body)
+        except ValidationError:
+            return result.operation_id, None
 
     def _has(self, tag: Tag, one: _Tagged) -> bool:
         if any(held.id == tag.id for held in one.tags):

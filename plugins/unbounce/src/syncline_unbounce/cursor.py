@@ -1,14 +1,14 @@
 """What the cursor says: how far each group of pages has been read, and what its statistics were then.
 
 An account may have thousands of pages, so they are put into at most 1024 groups by a hash of their ids; with a few
-hundred pages, most groups are one page. The text stays below some 40 kB, however many pages there are.
+hundred pages, most groups are one page. The text stays below some 50 kB, however many pages there are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
@@ -18,13 +18,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 from syncline.errors import CursorExpiredError
 from syncline_unbounce.payloads import PageEntity, moment_text
 
-__all__ = ["UNKNOWN", "Cursor", "Mark", "Place", "digest", "group_of"]
+__all__ = ["Cursor", "Mark", "Place", "digest", "group_of", "is_unknown", "members"]
 
 _VERSION: Final = 1
 _GROUPS: Final = 1024
 
-UNKNOWN: Final = "?"
-"""The digest of pages without statistics: they may have moved."""
+_MEMBERS: Final = 6
+_UNKNOWN: Final = "?"
+"""Stands for the statistics of pages that have none: they may have moved."""
 
 
 def group_of(page: str) -> str:
@@ -32,14 +33,25 @@ def group_of(page: str) -> str:
     return f"{int.from_bytes(hashlib.sha256(page.encode()).digest()[:4], 'big') % _GROUPS:x}"
 
 
-def digest(pages: Iterable[PageEntity]) -> str:
-    """What changes when any of these pages gets another submission, or another page joins them."""
-    parts = []
-    for page in pages:
-        if page.form_submits is None:
-            return UNKNOWN
-        parts.append(f"{page.id}={page.form_submits}")
-    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:8]
+def members(pages: Iterable[PageEntity]) -> str:
+    """What changes when a page joins or leaves. A digest begins with it."""
+    return _hashed((page.id for page in pages), _MEMBERS)
+
+
+def digest(pages: Sequence[PageEntity]) -> str:
+    """What changes when any of these pages gets another submission, or when there are others."""
+    if any(page.form_submits is None for page in pages):
+        return members(pages) + _UNKNOWN
+    return members(pages) + _hashed((f"{page.id}={page.form_submits}" for page in pages), 8)
+
+
+def is_unknown(digest_: str) -> bool:
+    """Whether it is that of pages without statistics."""
+    return digest_.endswith(_UNKNOWN)
+
+
+def _hashed(parts: Iterable[str], digits: int) -> str:
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:digits]
 
 
 class Mark(BaseModel):
@@ -50,6 +62,15 @@ class Mark(BaseModel):
     digest: str
     read: AwareDatetime
     moved: AwareDatetime | None = None
+
+    def vouches_for(self, pages: Sequence[PageEntity]) -> bool:
+        """Whether all of these were read until `read`, but for those that were made later.
+
+        Others join a group when the settings or our rights come to cover them, and bring leads from long before.
+        """
+        then = self.digest[:_MEMBERS]
+        made = [page for page in pages if page.created_at is None or page.created_at <= self.read]
+        return then in (members(pages), members(made))
 
 
 class Place(BaseModel):
@@ -100,7 +121,7 @@ class Cursor:
         place = self.place if self.place is not None and self.place.group != group else None
         return replace(self, groups={**self.groups, group: mark}, place=place)
 
-    def at(self, place: Place) -> Cursor:
+    def at(self, place: Place | None) -> Cursor:
         return replace(self, place=place)
 
     def only(self, groups: Iterable[str]) -> Cursor:

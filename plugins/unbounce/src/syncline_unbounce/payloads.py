@@ -8,7 +8,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 __all__ = [
     "Account",
@@ -38,6 +47,12 @@ def moment_text(moment: datetime) -> str:
 
 class _Payload(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        """Documented is that they are left out; one page that has one must not keep all others from being read."""
+        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 class Problem(_Payload):
@@ -91,6 +106,7 @@ class PageEntity(_Payload):
     name: str = ""
     url: str = ""
     sub_account_id: str = ""
+    created_at: _Utc | None = None
     integrations_errors_count: int = 0
     tests: _Tests = _Tests()
 

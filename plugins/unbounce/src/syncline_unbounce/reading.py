@@ -19,7 +19,7 @@ from syncline.errors import AuthError, ConnectorError, RateLimitError
 from syncline.model import Page, RawRecord, event_id
 from syncline_unbounce.client import UnbounceClient
 from syncline_unbounce.config import UnbounceConfig
-from syncline_unbounce.cursor import UNKNOWN, Cursor, Mark, Place, digest, group_of
+from syncline_unbounce.cursor import Cursor, Mark, Place, digest, group_of, is_unknown
 from syncline_unbounce.errors import GoneError
 from syncline_unbounce.payloads import Lead, PageEntity, Row, moment_of, problems
 
@@ -39,7 +39,7 @@ class Reading:
         self._client = client
         self._config = config
         self._now = now
-        self._trouble = _Trouble()
+        self._trouble = _Trouble(client)
         self._held: list[RawRecord] = []
         self._calls = 0
 
@@ -49,8 +49,7 @@ class Reading:
         cursor = cursor.only(groups)
         for group, pages in groups.items():
             if self._worth_reading(cursor, group, pages, until):
-                with self._trouble.apart():
-                    cursor = yield from self._group(cursor, group, pages, until)
+                cursor = yield from self._group(cursor, group, pages, until)
         yield self._page(cursor)
         self._trouble.end()
 
@@ -75,27 +74,38 @@ class Reading:
             return True
         now = digest(pages)
         settled = mark.moved is None or mark.read >= mark.moved + self._config.lookback
-        return now == UNKNOWN or now != mark.digest or not settled or until - mark.read >= self._config.full_check
+        return is_unknown(now) or now != mark.digest or not settled or until - mark.read >= self._config.full_check
 
     def _group(
         self, cursor: Cursor, group: str, pages: Sequence[PageEntity], until: datetime
     ) -> Generator[Page, None, Cursor]:
-        """One group of pages; the cursor that says that it is read."""
+        """One group of pages; the cursor that says that it is read, or how far if one of them failed.
+
+        The others of the group are read all the same, but the place stays where the first one failed. If that one came
+        no further, the group is read from its mark next time: else what fails for good would keep us there.
+        """
         start = self._start(cursor, group, pages, until)
-        mark = cursor.groups.get(group)
-        newest: datetime | None = None
+        mark, whole = cursor.groups.get(group), True
+        first, newest = self._since(mark, pages, until), None
+        place: Place | None = start
         for page in pages:
             if page.id < start.page:
                 continue
-            since = start.since if page.id == start.page and start.since else self._since(mark, start.until)
-            with self._trouble.gone():
-                for stretch in self._client.leads(page.id, since, start.until):
+            since = start.since if page.id == start.page and start.since else first
+            with self._trouble.apart():
+                for stretch in self._client.leads(page.id, since, until):
                     self._hold(page, stretch.rows)
                     newest = max(filter(None, (newest, *map(moment_of, stretch.rows))), default=None)
-                    if self._enough():
+                    if whole:
                         place = start.model_copy(update={"page": page.id, "since": stretch.since})
+                    if self._enough():
                         yield self._page(cursor.at(place))
-        return cursor.with_mark(group, self._mark(mark, start, newest))
+            if whole and self._trouble.just_now:
+                whole = False
+                place = place if place and place != start and place.page == page.id else None
+        if whole:
+            return cursor.with_mark(group, self._mark(mark, start, newest))
+        return cursor.at(place)
 
     def _start(self, cursor: Cursor, group: str, pages: Sequence[PageEntity], until: datetime) -> Place:
         """Where the group's last read was interrupted, with its own end and statistics; else its beginning."""
@@ -103,9 +113,9 @@ class Reading:
             return cursor.place
         return Place(group=group, digest=digest(pages), until=until, page="")
 
-    def _since(self, mark: Mark | None, until: datetime) -> datetime | None:
+    def _since(self, mark: Mark | None, pages: Sequence[PageEntity], until: datetime) -> datetime | None:
         # A mark in the future was set by a wrong clock, and vouches for nothing.
-        if mark is not None and mark.read <= until:
+        if mark is not None and mark.read <= until and mark.vouches_for(pages):
             return mark.read - self._config.lookback
         return until - self._config.horizon if self._config.horizon is not None else None
 
@@ -139,27 +149,33 @@ def _record(page: PageEntity, row: Row) -> RawRecord:
 
 
 class _Trouble:
-    """Lets one group of pages fail alone, its mark where it was: `end` raises the first error there was."""
+    """Lets one page fail alone: `end` raises the first error there was."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: UnbounceClient) -> None:
+        self._client = client
         self._first: ConnectorError | None = None
+        self.just_now = False
+        """Whether the last page failed."""
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        try:
-            yield
-        except (AuthError, RateLimitError):  # of the whole connection: the next call would fare no better
-            raise
-        except ConnectorError as error:
-            _log.warning("%s; the other pages are read", error)
-            self._first = self._first or error
-
-    @contextmanager
-    def gone(self) -> Iterator[None]:
+        self.just_now = False
         try:
             yield
         except GoneError as error:  # deleted since it was listed: there is nothing left to read
             _log.warning("%s; the page is skipped", error)
+        except RateLimitError:  # of the whole connection: the next call would fare no better
+            raise
+        except AuthError as error:
+            self._client.accounts()  # raises when it is not this page alone that we may not read
+            self._note(ConnectorError(error.message, where=error.where, request_id=error.request_id))
+        except ConnectorError as error:
+            self._note(error)
+
+    def _note(self, error: ConnectorError) -> None:
+        _log.warning("%s; the other pages are read", error)
+        self._first = self._first or error
+        self.just_now = True
 
     def end(self) -> None:
         if self._first is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl
@@ -118,16 +119,39 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _UnreadableError("the JSON cannot be read") from error
     if not isinstance(found, dict):
         raise _UnreadableError("the JSON is not an object")
+    _refuse_depth(found)
     return found
 
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999 is JSON, but can be stored nowhere
+        raise ValueError("a number is too large")
+    return number
+
+
+def _refuse_depth(value: object) -> None:
+    """Level by level, since recursion is what such a body is made to exhaust."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+    if level:
+        raise _UnreadableError("the JSON is nested deeper than a form is")
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _xml(body: bytes) -> dict[str, Any]:

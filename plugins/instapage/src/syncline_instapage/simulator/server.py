@@ -90,6 +90,9 @@ class Switches:
     same_token: bool = False
     """The token of a next answer is always the first one's: a vendor's fault."""
 
+    deleted_pages_are_gone: bool = False
+    """Submissions of pages that were deleted cannot be asked for: 404."""
+
     submissions_status: int = 200
     """Reading by POST answers with this; the vendor's statuses are uneven."""
 
@@ -315,7 +318,7 @@ class InstapageSimulator(VendorSimulator):
         number = self._workspace(workspace)
         query = _Query.read(_object(request))
         for page in query.pages:
-            if self.table("pages").get(str(page), {}).get("workspace") != number:
+            if not self._can_be_asked_for(page, number):
                 raise _RefusedError(404, "There is no such page.", requestedWorkspaceId=number, requestedPageId=page)
         matching = self._matching(query)
         begin = query.after or 0
@@ -326,6 +329,11 @@ class InstapageSimulator(VendorSimulator):
         if token is None and self.switches.empty_meta_is_a_list:
             meta = []
         return _json({"data": [self._row(row) for row in rows], "meta": meta}, self.switches.submissions_status)
+
+    def _can_be_asked_for(self, page: int, workspace: int) -> bool:
+        row = self.table("pages").get(str(page), {})
+        gone = self.switches.deleted_pages_are_gone and row.get("isDeleted")
+        return row.get("workspace") == workspace and not gone
 
     def _matching(self, query: _Query) -> list[Row]:
         """All that a query is about; remembered until something changes, since it is asked for page by page."""

@@ -6,7 +6,6 @@ domains, page groups, form fields and users are not in the schemas at hand: they
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 import uuid
@@ -26,6 +25,18 @@ from werkzeug.wrappers import Request, Response
 from syncline.sdk import SimulatorOptions, WebhookRequest
 from syncline.testing.population import EPOCH
 from syncline.testing.simulator import VendorSimulator
+from syncline_unbounce.simulator import bodies
+from syncline_unbounce.simulator.asked import (
+    ACCEPT,
+    RefusedError,
+    Window,
+    allow,
+    basic_of,
+    found,
+    json_body,
+    new_lead,
+    yes,
+)
 from syncline_unbounce.simulator.posting import Address, Kind, posted
 from syncline_unbounce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, TokenError, Tokens
 from syncline_unbounce.simulator.world import ACCOUNT, SUB_ACCOUNTS, LeadRow, PageRow, World
@@ -34,11 +45,8 @@ __all__ = ["Switches", "UnbounceSimulator"]
 
 _Handler = Callable[..., Response]
 
-_ACCEPT: Final = "application/vnd.unbounce.api.v0.4+json"
 _DOCUMENTATION: Final = "https://api.unbounce.com/doc"
-_PAGED: Final = ("from", "to", "offset", "limit", "sort_order")
 _PER_MINUTE: Final = 500
-_MOST: Final = 1000
 _DELETION_TAKES: Final = timedelta(seconds=30)
 
 
@@ -65,21 +73,12 @@ class Switches:
     """By how much the webhook's time is before the lead's."""
 
 
-class _RefusedError(Exception):
-    """Ends a request with an error body."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 def _refusing(handler: _Handler) -> _Handler:
     @wraps(handler)
     def checked(self: UnbounceSimulator, request: Request, **arguments: str) -> Response:
         try:
             return handler(self, request, **arguments)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             return self.problem(refusal.status, refusal.message)
 
     return checked
@@ -256,7 +255,7 @@ class UnbounceSimulator(VendorSimulator):
         if self._too_fast():
             return self.too_many(None)
         accept = request.headers.get("Accept", "*/*")
-        if accept not in ("*/*", _ACCEPT):
+        if accept not in ("*/*", ACCEPT):
             return self.problem(409, f"Version Conflict: {accept} is not offered")
         return self._authenticate(request)
 
@@ -269,7 +268,7 @@ class UnbounceSimulator(VendorSimulator):
         return None if good else self.problem(403, "Forbidden")
 
     def _is_key(self, request: Request) -> bool:
-        return _basic(request) == (self.api_key, "")
+        return basic_of(request) == (self.api_key, "")
 
     def _is_token(self, scheme: str, token: str) -> bool:
         return scheme.lower() == "bearer" and self.tokens.valid(token)
@@ -314,7 +313,7 @@ class UnbounceSimulator(VendorSimulator):
 
     def post_token(self, request: Request) -> Response:
         try:
-            body = self.tokens.answer(request.form.to_dict(), _basic(request))
+            body = self.tokens.answer(request.form.to_dict(), basic_of(request))
         except TokenError as error:
             return Response(json.dumps({"error": error.code}), error.status, content_type="application/json")
         return _json(body)
@@ -322,72 +321,72 @@ class UnbounceSimulator(VendorSimulator):
     # Routes
 
     def get_root(self, request: Request) -> Response:
-        related = {name: self._link(f"/{name}") for name in ("accounts", "pages")}
-        return _json({"metadata": self._metadata("/", related)})
+        related = {name: bodies.link(f"/{name}") for name in ("accounts", "pages")}
+        return _json({"metadata": bodies.metadata("/", related)})
 
     @_refusing
     def get_accounts(self, request: Request) -> Response:
-        _allow(request, "sort_order")
-        return _json({"accounts": [self._account()], "metadata": self._metadata("/accounts", count=1)})
+        allow(request, "sort_order")
+        return _json({"accounts": [bodies.account()], "metadata": bodies.metadata("/accounts", count=1)})
 
     @_refusing
     def get_account(self, request: Request, account: str) -> Response:
-        _found(account == ACCOUNT)
-        return _json(self._account())
+        found(account == ACCOUNT)
+        return _json(bodies.account())
 
     @_refusing
     def get_sub_accounts(self, request: Request, account: str) -> Response:
-        _found(account == ACCOUNT)
-        rows = [(self.world.base - timedelta(days=300), self._sub_account(id_)) for id_ in SUB_ACCOUNTS]
+        found(account == ACCOUNT)
+        rows = [(self.world.base - timedelta(days=300), bodies.sub_account(id_)) for id_ in SUB_ACCOUNTS]
         return self._collection(request, "sub_accounts", f"/accounts/{account}/sub_accounts", rows)
 
     @_refusing
     def get_account_pages(self, request: Request, account: str) -> Response:
-        _found(account == ACCOUNT)
+        found(account == ACCOUNT)
         return self._pages(request, f"/accounts/{account}/pages", self.world.pages.values())
 
     @_refusing
     def get_sub_account(self, request: Request, sub_account: str) -> Response:
-        _found(sub_account in SUB_ACCOUNTS)
-        return _json(self._sub_account(sub_account))
+        found(sub_account in SUB_ACCOUNTS)
+        return _json(bodies.sub_account(sub_account))
 
     @_refusing
     def get_domains(self, request: Request, sub_account: str) -> Response:
-        _found(sub_account in SUB_ACCOUNTS)
-        names = sorted({_host(page) for page in self.world.pages.values() if page.sub_account == sub_account})
-        rows = [(self.world.base - timedelta(days=300), self._domain(name)) for name in names]
+        found(sub_account in SUB_ACCOUNTS)
+        names = sorted({bodies.host_of(page) for page in self.world.pages.values() if page.sub_account == sub_account})
+        rows = [(self.world.base - timedelta(days=300), bodies.domain(name)) for name in names]
         return self._collection(request, "domains", f"/sub_accounts/{sub_account}/domains", rows)
 
     @_refusing
     def get_page_groups(self, request: Request, sub_account: str) -> Response:
-        _found(sub_account in SUB_ACCOUNTS)
+        found(sub_account in SUB_ACCOUNTS)
         return self._collection(request, "page_groups", f"/sub_accounts/{sub_account}/page_groups", [])
 
     @_refusing
     def get_sub_account_pages(self, request: Request, sub_account: str) -> Response:
-        _found(sub_account in SUB_ACCOUNTS)
+        found(sub_account in SUB_ACCOUNTS)
         pages = [page for page in self.world.pages.values() if page.sub_account == sub_account]
         return self._pages(request, f"/sub_accounts/{sub_account}/pages", pages)
 
     @_refusing
     def get_domain(self, request: Request, domain: str) -> Response:
-        _found(any(_host(page) == domain for page in self.world.pages.values()))
-        return _json(self._domain(domain))
+        found(any(bodies.host_of(page) == domain for page in self.world.pages.values()))
+        return _json(bodies.domain(domain))
 
     @_refusing
     def get_domain_pages(self, request: Request, domain: str) -> Response:
-        pages = [page for page in self.world.pages.values() if _host(page) == domain]
-        _found(pages)
+        pages = [page for page in self.world.pages.values() if bodies.host_of(page) == domain]
+        found(pages)
         return self._pages(request, f"/domains/{domain}/pages", pages)
 
     @_refusing
     def get_group_pages(self, request: Request, group: str) -> Response:
-        raise _RefusedError(404, "Not Found")  # nobody grouped anything
+        raise RefusedError(404, "Not Found")  # nobody grouped anything
 
     @_refusing
     def get_pages(self, request: Request) -> Response:
         if request.args.get("role", "author") not in ("author", "viewer"):
-            raise _RefusedError(400, "role: author or viewer")
+            raise RefusedError(400, "role: author or viewer")
         return self._pages(request, "/pages", self.world.pages.values(), "role", "with_stats")
 
     @_refusing
@@ -396,10 +395,10 @@ class UnbounceSimulator(VendorSimulator):
 
     @_refusing
     def get_form_fields(self, request: Request, page: str) -> Response:
-        _allow(request, "count", "sort_order", "include_sub_pages")
+        allow(request, "count", "sort_order", "include_sub_pages")
         path, fields = f"/pages/{page}/form_fields", self._known(page).fields
-        body: dict[str, Any] = {"metadata": self._metadata(path, count=len(fields))}
-        if not _yes(request, "count"):
+        body: dict[str, Any] = {"metadata": bodies.metadata(path, count=len(fields))}
+        if not yes(request, "count"):
             body["form_fields"] = [{"id": name, "name": name.replace("_", " ").capitalize()} for name in fields]
         return _json(body)
 
@@ -409,84 +408,86 @@ class UnbounceSimulator(VendorSimulator):
         row = self._known(page)
         seen_until = self.now() - self.visibility_delay
         rows = [(lead.created_at, lead) for lead in row.leads if lead.created_at <= seen_until]
-        window = _Window(request, self.switches.from_inclusive, blind=self.switches.ignores_from)
+        window = Window(request, self.switches.from_inclusive, blind=self.switches.ignores_from)
         asked, total = window.of(rows)
         count = total if self.switches.count_is_total else len(asked)
         path = f"/pages/{page}/leads"
-        metadata = self._metadata(path, {"page": self._link(f"/pages/{page}")}, count)
+        metadata = bodies.metadata(path, {"page": bodies.link(f"/pages/{page}")}, count)
         return _json({"leads": [self._lead(lead) for lead in asked], "metadata": metadata})
 
     @_refusing
     def get_lead(self, request: Request, lead: str) -> Response:
         row = self.world.lead(lead)
         if row is None or row.created_at > self.now() - self.visibility_delay:
-            raise _RefusedError(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         return _json(self._lead(row))
 
     @_refusing
     def get_page_lead(self, request: Request, page: str, lead: str) -> Response:
         row = self.world.lead(lead)
-        _found(row is not None and row.page == page)
+        found(row is not None and row.page == page)
         return self.get_lead(request, lead=lead)
 
     @_refusing
     def post_lead(self, request: Request, page: str) -> Response:
         self._known(page)
-        form = _new_lead(request)
+        form = new_lead(request)
         at = self.now().replace(microsecond=self.now().microsecond // 1000 * 1000)
         data = {name: value if isinstance(value, list) else [str(value)] for name, value in form["form_data"].items()}
         addresses = [value for values in data.values() for value in values if "@" in value]
         trouble = self.trouble_with(page, *addresses)
         if trouble is not None:
-            raise _RefusedError(422 if trouble == "refuse" else 409, f"the lead is {trouble}ed")
+            raise RefusedError(422 if trouble == "refuse" else 409, f"the lead is {trouble}ed")
         lead = self.submit(page, data, at=at, variant=form["variant_id"], extra_data={"created_by": "api"})
         self.count("write_calls")
         made = self.world.lead(lead)
         if made is None:
-            raise _RefusedError(500, "the lead is not there")
-        return _json(self._lead(made), 201, {"Location": self._link(f"/leads/{lead}")})
+            raise RefusedError(500, "the lead is not there")
+        return _json(self._lead(made), 201, {"Location": bodies.link(f"/leads/{lead}")})
 
     @_refusing
     def delete_lead(self, request: Request, page: str, lead: str) -> Response:
         """Accepted, and done later."""
         self._owner_only(request)
         row = self.world.lead(lead)
-        _found(row is not None and row.page == page)
+        found(row is not None and row.page == page)
         deletion = self._begin_deletion(page, [lead])
-        return Response(status=202, headers={"Location": self._link(f"/pages/{page}/lead_deletion_request/{deletion}")})
+        return Response(
+            status=202, headers={"Location": bodies.link(f"/pages/{page}/lead_deletion_request/{deletion}")}
+        )
 
     @_refusing
     def post_deletion(self, request: Request, page: str) -> Response:
         self._owner_only(request)
         self._known(page)
-        body = _json_body(request)
+        body = json_body(request)
         leads = body.get("lead_ids") if isinstance(body, dict) else None
         if not isinstance(leads, list) or not leads or not all(isinstance(one, str) for one in leads):
-            raise _RefusedError(422, "lead_ids: a list of texts")
+            raise RefusedError(422, "lead_ids: a list of texts")
         deletion = self._begin_deletion(page, leads)
-        where = self._link(f"/pages/{page}/lead_deletion_request/{deletion}")
+        where = bodies.link(f"/pages/{page}/lead_deletion_request/{deletion}")
         return _json(self._deletion(deletion), 201, {"Location": where})
 
     @_refusing
     def get_deletion(self, request: Request, page: str, deletion: str) -> Response:
         self._owner_only(request)
         row = self.table("deletions").get(deletion)
-        _found(row is not None and row["page"] == page)
+        found(row is not None and row["page"] == page)
         return _json(self._deletion(deletion))
 
     @_refusing
     def get_user(self, request: Request, user: str = "self") -> Response:
-        if _basic(request) is not None:
-            raise _RefusedError(400, "users are not offered to API keys")
-        _found(user in ("self", "77"))
+        if basic_of(request) is not None:
+            raise RefusedError(400, "users are not offered to API keys")
+        found(user in ("self", "77"))
         who = {"id": "77", "email": "owner@example.com", "first_name": "Paola", "last_name": "Proprietaria"}
-        return _json({**who, "metadata": self._metadata("/users/77")})
+        return _json({**who, "metadata": bodies.metadata("/users/77")})
 
     # Erasure
 
     def _owner_only(self, request: Request) -> None:
-        if _basic(request) is not None:
-            raise _RefusedError(403, "Forbidden")
+        if basic_of(request) is not None:
+            raise RefusedError(403, "Forbidden")
 
     def _begin_deletion(self, page: str, leads: Sequence[str]) -> str:
         self.count("write_calls")
@@ -513,144 +514,40 @@ class UnbounceSimulator(VendorSimulator):
             "id": deletion,
             "page_id": row["page"],
             "created_by": "77",
-            "created_at": _text(datetime.fromisoformat(row["at"])),
-            "completed_at": _text(datetime.fromisoformat(row["done"])) if row["done"] else None,
+            "created_at": bodies.text_of(datetime.fromisoformat(row["at"])),
+            "completed_at": bodies.text_of(datetime.fromisoformat(row["done"])) if row["done"] else None,
             "total_leads_deleted": row["deleted"],
             "status": row["status"],
-            "metadata": self._metadata(f"/pages/{row['page']}/lead_deletion_request/{deletion}"),
+            "metadata": bodies.metadata(f"/pages/{row['page']}/lead_deletion_request/{deletion}"),
         }
 
-    # Bodies
+    # Pages and listings
 
     def _known(self, page: str) -> PageRow:
         row = self.world.pages.get(page)
         if row is None:
-            raise _RefusedError(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         return row
 
+    def _page(self, page: PageRow, *, stats: bool) -> dict[str, Any]:
+        seen_until = self.now() - timedelta(seconds=self.switches.stats_lag_s)
+        return bodies.page(page, bisect_left(page.submits, seen_until) if stats else None)
+
+    def _lead(self, lead: LeadRow) -> dict[str, Any]:
+        return bodies.lead(lead, self.world.pages[lead.page].sub_account)
+
     def _pages(self, request: Request, path: str, pages: Iterable[PageRow], *more: str) -> Response:
-        stats = _yes(request, "with_stats")
+        stats = yes(request, "with_stats")
         rows = [(page.created_at, self._page(page, stats=stats)) for page in pages]
         return self._collection(request, "pages", path, rows, *more)
 
     def _collection(
         self, request: Request, name: str, path: str, rows: Sequence[tuple[datetime, Any]], *more: str
     ) -> Response:
-        asked, total = _Window(request, self.switches.from_inclusive, "count", *more).of(sorted(rows, key=_when))
-        if _yes(request, "count"):
-            return _json({"metadata": self._metadata(path, count=total)})
-        return _json({name: asked, "metadata": self._metadata(path, count=len(asked))})
-
-    def _account(self) -> dict[str, Any]:
-        path = f"/accounts/{ACCOUNT}"
-        related = {"sub_accounts": self._link(f"{path}/sub_accounts"), "pages": self._link(f"{path}/pages")}
-        return {"id": ACCOUNT, "name": "Example Co", "state": "active", "metadata": self._metadata(path, related)}
-
-    def _sub_account(self, id_: str) -> dict[str, Any]:
-        path = f"/sub_accounts/{id_}"
-        related = {name: self._link(f"{path}/{name}") for name in ("domains", "page_groups", "pages")}
-        return {"id": id_, "account_id": ACCOUNT, "name": SUB_ACCOUNTS[id_], "metadata": self._metadata(path, related)}
-
-    def _domain(self, name: str) -> dict[str, Any]:
-        path = f"/domains/{name}"
-        related = {"pages": self._link(f"{path}/pages")}
-        return {"id": name, "name": name, "metadata": self._metadata(path, related)}
-
-    def _page(self, page: PageRow, *, stats: bool) -> dict[str, Any]:
-        path = f"/pages/{page.id}"
-        related = {name: self._link(f"{path}/{name}") for name in ("form_fields", "leads")}
-        related["sub_account"] = self._link(f"/sub_accounts/{page.sub_account}")
-        body = {
-            "id": page.id,
-            "name": page.name,
-            "url": page.url,
-            "domain": _host(page),
-            "state": page.state,
-            "sub_account_id": page.sub_account,
-            "created_at": _text(page.created_at),
-            "last_published_at": _text(page.published_at),
-            "integrations": [],
-            "integrations_count": 0,
-            "integrations_errors_count": 0,
-            "variants_count": 2,
-            "metadata": self._metadata(path, related),
-        }
-        return {**body, "tests": {"current": self._stats(page)}} if stats else body
-
-    def _stats(self, page: PageRow) -> dict[str, Any]:
-        counted = bisect_left(page.submits, self.now() - timedelta(seconds=self.switches.stats_lag_s))
-        visits = counted * 9 + 3
-        return {
-            "id": page.id,
-            "champion": "a",
-            "has_results": False,
-            "winner": "",
-            "losers": "",
-            "visits": visits,
-            "visitors": visits - 2,
-            "clicks": 0,
-            "form_submits": counted,
-            "conversions": counted,
-            "conversion_rate": round(100 * counted / (visits - 2), 2),
-            "conversion_rate_delta": 0.0,
-        }
-
-    def _lead(self, lead: LeadRow) -> dict[str, Any]:
-        page = self.world.pages[lead.page]
-        related = {
-            "page": self._link(f"/pages/{page.id}"),
-            "sub_account": self._link(f"/sub_accounts/{page.sub_account}"),
-        }
-        return {
-            "id": lead.id,
-            "page_id": lead.page,
-            "variant_id": lead.variant,
-            "created_at": _text(lead.created_at),
-            "submitter_ip": lead.ip,
-            "form_data": dict(lead.form_data),
-            "extra_data": dict(lead.extra_data),
-            "metadata": self._metadata(f"/leads/{lead.id}", related),
-        }
-
-    def _metadata(
-        self, path: str, related: Mapping[str, str] | None = None, count: int | None = None
-    ) -> dict[str, Any]:
-        counted = {} if count is None else {"count": count}
-        return {
-            **counted,
-            "location": self._link(path),
-            "documentation": "https://developer.unbounce.com/api_reference/",
-            "related": dict(related or {}),
-        }
-
-    def _link(self, path: str) -> str:
-        return f"https://api.unbounce.com{path}"
-
-
-class _Window:
-    """What `from`, `to`, `offset`, `limit` and `sort_order` leave of rows in order of creation."""
-
-    def __init__(self, request: Request, inclusive: bool, *more: str, blind: bool = False) -> None:
-        _allow(request, *_PAGED, *more)
-        if request.args.get("sort_order", "asc") not in ("asc", "desc"):
-            raise _RefusedError(400, "sort_order: asc or desc")
-        self._inclusive = inclusive
-        self._since = None if blind else _moment(request, "from")
-        self._until = None if blind else _moment(request, "to")
-        self._offset = _number(request, "offset", 0)
-        self._limit = _number(request, "limit", 50, _MOST)
-        self._newest_first = request.args.get("sort_order") == "desc"
-
-    def of(self, rows: Sequence[tuple[datetime, Any]]) -> tuple[list[Any], int]:
-        """The rows asked for, and how many there are in the window."""
-        inside = [row for at, row in rows if self._within(at)]
-        if self._newest_first:
-            inside.reverse()
-        return inside[self._offset : self._offset + self._limit], len(inside)
-
-    def _within(self, at: datetime) -> bool:
-        after = self._since is None or at > self._since or (self._inclusive and at == self._since)
-        return after and (self._until is None or at < self._until)
+        asked, total = Window(request, self.switches.from_inclusive, "count", *more).of(sorted(rows, key=_when))
+        if yes(request, "count"):
+            return _json({"metadata": bodies.metadata(path, count=total)})
+        return _json({name: asked, "metadata": bodies.metadata(path, count=len(asked))})
 
 
 def _when(row: tuple[datetime, Any]) -> datetime:
@@ -673,88 +570,4 @@ def _happen(world: World, happening: Mapping[str, Any]) -> None:
 
 
 def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(body), status, dict(headers or {}), content_type=_ACCEPT)
-
-
-def _found(there: object) -> None:
-    if not there:
-        raise _RefusedError(404, "Not Found")
-
-
-def _host(page: PageRow) -> str:
-    return page.url.partition("//")[2].partition("/")[0]
-
-
-def _basic(request: Request) -> tuple[str, str] | None:
-    """User name and password of Basic authentication; None when that is not how they logged in."""
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-    except ValueError:
-        return "", ""
-    return user, password
-
-
-def _allow(request: Request, *known: str) -> None:
-    """Parameters that the contract does not list are refused. How the vendor takes them is not known."""
-    for name in request.args:
-        if name not in known:
-            raise _RefusedError(400, f"{name}: no such parameter here")
-
-
-def _yes(request: Request, name: str) -> bool:
-    value = request.args.get(name, "false")
-    if value not in ("true", "false"):
-        raise _RefusedError(400, f"{name}: true or false")
-    return value == "true"
-
-
-def _number(request: Request, name: str, default: int, most: int | None = None) -> int:
-    text = request.args.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or (most is not None and int(text) > most):
-        raise _RefusedError(400, f"{name}: a number{f' of at most {most}' if most else ''}")
-    return int(text)
-
-
-def _moment(request: Request, name: str) -> datetime | None:
-    """RFC 3339, with a zone; a `+` that was not encoded arrives as a blank and is refused."""
-    text = request.args.get(name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise _RefusedError(400, f"{name}: RFC 3339") from error
-    if " " in text or moment.tzinfo is None:
-        raise _RefusedError(400, f"{name}: RFC 3339")
-    return moment
-
-
-def _json_body(request: Request) -> Any:
-    kind = request.headers.get("Content-Type", "").partition(";")[0]
-    if kind not in ("application/json", _ACCEPT):
-        raise _RefusedError(415, "Unsupported Media Type")
-    if not request.get_data():
-        raise _RefusedError(422, "Missing body")
-    try:
-        return json.loads(request.get_data())
-    except ValueError as error:
-        raise _RefusedError(400, "the body is not JSON") from error
-
-
-def _new_lead(request: Request) -> dict[str, Any]:
-    """The `form_submission` of a body that follows new_lead.schema.json."""
-    body = _json_body(request)
-    form = body.get("form_submission") if isinstance(body, dict) else None
-    if not isinstance(form, dict) or set(body) - {"conversion", "visitor_id", "form_submission"}:
-        raise _RefusedError(422, "form_submission is missing, or there is more than belongs here")
-    if set(form) != {"variant_id", "submitter_ip", "form_data"} or not isinstance(form["form_data"], dict):
-        raise _RefusedError(422, "form_submission: variant_id, submitter_ip, form_data")
-    return form
-
-
-def _text(moment: datetime) -> str:
-    """`2015-12-16T01:03:52.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Response(json.dumps(body), status, dict(headers or {}), content_type=ACCEPT)
