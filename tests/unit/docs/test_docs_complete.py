@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from syncline import errors
 from syncline.cli import main
 from syncline.host.plugins import Plugins
+from syncline.model import Limits
 from syncline.sdk import (
     Connector,
     Context,
@@ -29,18 +30,20 @@ from syncline.sdk import (
     SimulatorOptions,
     Sink,
     Source,
+    WebhookRequest,
     hookspecs,
 )
 from syncline.store import schema
 from syncline.sync.report import Report
 from syncline.testing.contract import SinkContract, SourceContract
-from syncline.testing.simulator import FaultKind
+from syncline.testing.simulator import Fault, FaultKind, VendorSimulator
 
 ROOT = Path(__file__).parents[3]
 COMMANDS: dict[str, Any] = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]  # it is a group
 EVERYWHERE = {"--config", "--help"}
+WORDS_FOR = {"expiry": "`expire_sessions()`", "quota": "`over_quota()`"}
 EXIT_CODES = [value for name, value in vars(main).items() if name.startswith("EXIT_")]
-CONTRACT = (Connector, Source, Sink, Polls, Receives, CreatesTasks, KeepsSegments, Prepares)
+PROTOCOLS = (Connector, Source, Sink, Polls, Receives, CreatesTasks, KeepsSegments, Prepares)
 
 
 def page(name: str) -> str:
@@ -57,8 +60,8 @@ def section(text: str, heading: str) -> str:
     return text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
 
 
-OPERATING, CONNECTOR, JSON, ARCHITECTURE = map(
-    page, ("docs/operating.md", "docs/write-a-connector.md", "docs/json.md", "docs/architecture.md")
+OPERATING, CONTRACT, JSON, ARCHITECTURE = map(
+    page, ("docs/operating.md", "docs/contract.md", "docs/json.md", "docs/architecture.md")
 )
 
 
@@ -111,11 +114,11 @@ def test_every_fault_is_documented(kind: str) -> None:
 def test_every_hook_is_documented() -> None:
     hooks = {name for name, value in vars(hookspecs).items() if hasattr(value, "syncline_spec")}
     assert hooks
-    assert hooks <= set(rows(CONNECTOR))
+    assert hooks <= set(rows(CONTRACT))
 
 
 def _methods() -> Iterator[str]:
-    for kind in CONTRACT:
+    for kind in PROTOCOLS:
         for name, value in vars(kind).items():
             if inspect.isfunction(value) and not name.startswith("_"):
                 given = list(inspect.signature(value).parameters)[1:]
@@ -124,33 +127,80 @@ def _methods() -> Iterator[str]:
 
 @pytest.mark.parametrize("signature", sorted(set(_methods())))
 def test_every_method_of_the_contract_is_documented(signature: str) -> None:
-    assert signature in rows(CONNECTOR)
+    assert signature in rows(CONTRACT)
 
 
 def test_what_the_host_gives_is_documented() -> None:
-    assert set(Context.__dataclass_fields__) <= set(rows(CONNECTOR))
+    assert set(Context.__dataclass_fields__) <= set(rows(CONTRACT))
+
+
+def test_what_a_webhook_request_holds_is_documented() -> None:
+    text = section(CONTRACT, "## Webhooks")
+    assert all(f"`{name}`" in text for name in WebhookRequest.__dataclass_fields__)
+
+
+def test_every_limit_is_documented_and_none_is_made_up() -> None:
+    cells = section(CONTRACT, "## The methods").partition("| of `limits` |")[2]
+    named = {name.strip("` ") for key in rows(cells) for name in key.split(",") if not name.startswith("-")}
+    assert named == set(Limits.__dataclass_fields__)
+
+
+def test_every_field_of_a_fault_is_documented_and_none_is_made_up() -> None:
+    cells = section(CONTRACT, "## Simulators").partition("### The fault language\n")[2].partition("\n| give |")[0]
+    named = {name.strip() for key in rows(cells) for name in key.split(",")}
+    assert named - {"field", "---"} == set(Fault.__dataclass_fields__)
+
+
+def test_what_a_vendors_simulator_may_say_in_its_own_words_is_documented() -> None:
+    for name in ("too_many", "over_quota", "expire_sessions", "trouble_with"):
+        assert callable(getattr(VendorSimulator, name))
+        assert f"{name}(" in section(CONTRACT, "## Simulators")
+
+
+def test_every_clause_has_a_faulty_connector() -> None:
+    """docs/contract.md says where they are: each clause is named where they are held against the kit."""
+    path = re.search(r"`(tests/contract/test_\w+\.py)`", CONTRACT)
+    assert path is not None
+    clauses = {name for kit in (SourceContract, SinkContract) for name in dir(kit) if name.startswith("test_")}
+    assert {clause for clause in clauses if f'"{clause}"' not in page(path[1])} == set()
+
+
+@pytest.mark.parametrize("option", ["cassette", "cassette_folder", "--record-cassettes"])
+def test_what_the_pytest_plugin_brings_is_documented(option: str) -> None:
+    assert f"`{option}`" in section(CONTRACT, "## The contract kit")
+
+
+@pytest.mark.parametrize("name", ["record", "drift"])
+def test_recordings_are_explained(name: str) -> None:
+    assert {"record": "make record VENDOR=", "drift": "syncline drift "}[name] in page("docs/recordings.md")
+
+
+@pytest.mark.parametrize("name", get_args(FaultKind))
+def test_every_fault_is_named_in_the_fault_language(name: str) -> None:
+    """Those that a simulator has to put into its vendor's words are told apart from the others."""
+    assert f"`{name}`" in CONTRACT or f"`{name}(" in CONTRACT or WORDS_FOR.get(name, "") in CONTRACT
 
 
 def test_simulators_are_documented() -> None:
     options = set(inspect.signature(SimulatorOptions.__init__).parameters) - {"self"}
     members = {name for name in vars(Simulator) if not name.startswith("_")} | {"name"}
-    assert all(f"`{word}`" in CONNECTOR for word in options | members)
+    assert all(f"`{word}`" in CONTRACT for word in options | members)
 
 
 def test_every_clause_is_documented_and_none_is_made_up() -> None:
     clauses = {name for kit in (SourceContract, SinkContract) for name in dir(kit) if name.startswith("test_")}
-    assert set(re.findall(r"\btest_\w+", CONNECTOR)) == clauses
+    assert set(re.findall(r"\btest_\w+\b(?!\.py)", CONTRACT)) == clauses
 
 
 def test_what_the_kits_ask_for_is_documented() -> None:
     kits = {name for kit in (SourceContract, SinkContract) for base in kit.__mro__[:-1] for name in vars(base)}
     asked = {name for name in kits if not name.startswith(("_", "test_"))}
-    assert all(f"`{name}`" in CONNECTOR or f"{name} = " in CONNECTOR for name in asked), asked
+    assert all(f"`{name}`" in CONTRACT or f"{name} = " in CONTRACT for name in asked), asked
 
 
 def test_every_error_is_documented() -> None:
     names = {name for name in errors.__all__ if inspect.isclass(getattr(errors, name)) and name.endswith("Error")}
-    assert names <= set(rows(CONNECTOR))
+    assert names <= set(rows(CONTRACT))
 
 
 @pytest.mark.parametrize("folder", [pytest.param(f, id=f.name) for f in sorted((ROOT / "plugins").iterdir())])
