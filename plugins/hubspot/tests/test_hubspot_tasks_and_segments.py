@@ -214,3 +214,31 @@ def test_nobody_to_add_or_remove_costs_nothing(sink: HubspotSink, portal: Hubspo
     assert sink.create_tasks([]) == []
     assert sink.upsert("contacts", []) == []
     assert not portal.counters()
+
+
+def test_a_key_that_is_taken_but_not_yet_seen_comes_again(
+    sink: HubspotSink, portal: HubspotSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is while a call whose answer was lost is still at it: given up, the task would be told as not made."""
+    tasks = [task(refs(portal)[0])]
+    sink.create_tasks(tasks)
+    find = portal.portal.find
+    hidden = lambda object, name, value: None if portal._line.endswith("/read") else find(object, name, value)  # noqa: E731
+    monkeypatch.setattr(portal.portal, "find", hidden)
+    assert [o.status for o in sink.create_tasks(tasks)] == [Status.RETRY]
+    monkeypatch.undo()
+    assert [o.status for o in sink.create_tasks(tasks)] == [Status.UNCHANGED]
+    assert len(portal.rows("tasks")) == 1
+
+
+def test_a_list_that_was_made_anew_is_found_again(sink: HubspotSink, portal: HubspotSimulator) -> None:
+    """A server keeps its connections for weeks; somebody deletes a list and makes it again."""
+    sink.set_members(SEGMENT, members(portal, 1), [])
+    portal.lists.delete(next(iter(portal.table("list").keys())))
+    with pytest.raises(ConfigError, match="syncline prepare"):
+        sink.set_members(SEGMENT, members(portal, 1), [])
+    sink.prepare([], [SEGMENT])
+    assert [o.status for o in sink.set_members(SEGMENT, members(portal), [])] == [Status.CREATED] * 3
+    portal.lists.delete(next(iter(portal.table("list").keys())))
+    portal.lists.create({"name": SEGMENT, "objectTypeId": "0-1", "processingType": "MANUAL"})
+    assert [o.status for o in sink.set_members(SEGMENT, members(portal), [])] == [Status.CREATED] * 3

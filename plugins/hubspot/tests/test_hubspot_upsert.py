@@ -13,6 +13,7 @@ from syncline.errors import AuthError, ConnectorError, ContractError, RateLimitE
 from syncline.model import FieldSpec, Status, Write
 from syncline.testing.simulator import Fault
 from syncline_hubspot import HubspotSink
+from syncline_hubspot.errors import RefusedError
 from syncline_hubspot.simulator import HubspotSimulator
 from syncline_hubspot.simulator.portal import RefusedWrite
 
@@ -323,3 +324,49 @@ def test_the_simulator_refuses_what_the_sheet_says(portal: HubspotSimulator) -> 
     assert (held["closedate"], held["email"]) == ("2025-11-21T08:00:00.000Z", "upper@case.example")
     with pytest.raises(RefusedWrite, match="At least one of"):
         portal.portal.create("contacts", {"phone": "1"})
+
+
+def nameless(category: str, **more: Any) -> dict[str, Any]:
+    """A problem that does not say which input it is about."""
+    return {"status": "error", "category": category, "message": "not this one", "context": {}, **more}
+
+
+def mixed(*errors: dict[str, Any]) -> Fault:
+    """An answer to three writes: the first is saved, and something is said of the others."""
+    saved = {"id": "1", "properties": {"syncline_key": "key-1"}, "objectWriteTraceId": "0", "new": False}
+    body = {"status": "COMPLETE", "results": [saved], "numErrors": len(errors), "errors": list(errors)}
+    return Fault("status", on="POST *upsert", status=207, body=body)
+
+
+def test_a_problem_without_a_name_is_of_the_only_record_left(sink: HubspotSink, portal: HubspotSimulator) -> None:
+    """Whatever the order of the problems; it must not come again for ever as if nothing had been said."""
+    portal.faults = [mixed(nameless("VALIDATION_ERROR"), nameless("CONFLICT", context={"objectWriteTraceId": ["1"]}))]
+    outcomes = sink.upsert("contacts", [contact(n) for n in (1, 2, 3)])
+    assert told(outcomes)[1:] == ["person-2 rejected CONFLICT", "person-3 rejected VALIDATION_ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("category", "error"), [("VALIDATION_ERROR", RefusedError), ("INTERNAL_ERROR", TransientError)]
+)
+def test_a_problem_that_may_be_of_several_is_of_the_call(
+    sink: HubspotSink, portal: HubspotSimulator, category: str, error: type[Exception]
+) -> None:
+    """The host halves the first, until it is told of whom; it repeats the other."""
+    portal.faults = [mixed(nameless(category))]
+    with pytest.raises(error, match=r"not this one.*of 2 records"):
+        sink.upsert("contacts", [contact(n) for n in (1, 2, 3)])
+
+
+def test_null_says_as_much_as_nothing(sink: HubspotSink, portal: HubspotSimulator) -> None:
+    """Descriptions of the vendor allow null for most keys; it must hide neither the reason nor the answer."""
+    broken = {"message": 'Property "lead_score" does not exist', "code": "PROPERTY_DOESNT_EXIST", "in": None}
+    refusal = {**nameless("VALIDATION_ERROR"), "subCategory": None, "links": None, "correlationId": None}
+    detail = {**broken, "name": None, "subCategory": None, "context": {"propertyName": ["lead_score"]}}
+    portal.faults = [Fault("status", on="POST *upsert", status=400, body={**refusal, "errors": [detail]})]
+    with pytest.raises(SchemaDriftError) as caught:
+        sink.upsert("contacts", [contact(1)])
+    assert caught.value.field == "lead_score"
+    traced = {"objectWriteTraceId": ["1"]}
+    portal.faults = [mixed({**refusal, "errors": None, "context": traced}, nameless("CONFLICT", errors=None))]
+    outcomes = sink.upsert("contacts", [contact(n) for n in (1, 2, 3)])
+    assert [o.status for o in outcomes] == [Status.UPDATED, Status.REJECTED, Status.REJECTED]

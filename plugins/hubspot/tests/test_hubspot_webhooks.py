@@ -163,3 +163,21 @@ def test_what_people_do_there_is_told(sink: HubspotSink, portal: HubspotSimulato
     assert {("object.creation", first), ("object.merge", survivor), ("object.deletion", survivor)} <= told
     edit = next(n for n in found if n.get("propertyName") == "jobtitle" and str(n["objectId"]) == first)
     assert (edit["propertyValue"], edit["changeSource"], edit["sourceId"]) == ("CFO", "CRM_UI", "userId:76070032")
+
+
+def test_a_notice_of_an_association_keeps_none_of_the_others_out(sink: HubspotSink, portal: HubspotSimulator) -> None:
+    """It names two records, and none as `objectId`: refused, a hundred notices would come again for a day."""
+    association = {
+        "eventId": 3,
+        "subscriptionType": "contact.associationChange",
+        "occurredAt": 1,
+        "attemptNumber": 0,
+        "associationType": "CONTACT_TO_COMPANY",
+        "fromObjectId": 1,
+        "toObjectId": 2,
+        "associationRemoved": False,
+    }
+    edit = {"subscriptionType": "contact.propertyChange", "objectId": 5, "occurredAt": 1}
+    records = sink.receive(portal.notices.signed(URL, [association, edit]))
+    assert [(r.stream, r.payload) for r in records] == [("contacts", association), ("contacts", edit)]
+    assert sink.receive(portal.notices.signed(URL, [association | {"attemptNumber": 4}]))[0].key == records[0].key

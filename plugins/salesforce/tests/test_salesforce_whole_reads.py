@@ -138,3 +138,57 @@ def test_after_more_than_15_days_only_a_whole_read_tells(sink: SalesforceSink, o
     org.advance(timedelta(days=16))
     with pytest.raises(CursorExpiredError, match="deletions are known for 15"):
         read(sink, cursor)
+
+
+def test_a_deletion_that_is_not_covered_yet_comes_with_the_next_sweep(
+    sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    """getDeleted says how far its list goes; the next one begins there (vendor sheet §7.2)."""
+    _, cursor = read(sink)
+    org.advance(timedelta(hours=25))
+    org.org.deletions_late = timedelta(minutes=30)
+    gone = next(r["Id"] for r in org.rows("Lead") if not r["IsConverted"])
+    org.purge_record("Lead", gone)
+    org.advance(timedelta(minutes=10))
+    records, cursor = read(sink, cursor)
+    assert records == []
+    org.advance(timedelta(hours=25))
+    assert [(r.ref.id, r.deleted) for r in read(sink, cursor)[0]] == [(gone, True)]
+
+
+@pytest.mark.parametrize("how", ["too many", "too old"])
+def test_what_can_no_longer_be_listed_is_found_by_a_whole_read(
+    sink: SalesforceSink, org: SalesforceSimulator, how: str
+) -> None:
+    """Refused today, the same list would be refused every day: the connection would not be read again."""
+    _, cursor = read(sink)
+    org.advance(timedelta(hours=25))
+    gone = [r["Id"] for r in org.rows("Lead") if not r["IsConverted"]][:3]
+    for id in gone:
+        org.purge_record("Lead", id)
+    if how == "too many":
+        org.org.most_deleted = 2
+    else:
+        body = [{"errorCode": "INVALID_REPLICATION_DATE", "message": "startDate before org replication enabled date"}]
+        org.faults = [Fault("status", on="GET */deleted*", status=400, body=body)]
+    with pytest.raises(CursorExpiredError, match=r"EXCEEDED_ID_LIMIT|INVALID_REPLICATION_DATE"):
+        read(sink, cursor)
+    records, cursor = read(sink, None)
+    assert not {r.ref.id for r in records} & set(gone)
+    org.advance(timedelta(hours=12))
+    assert read(sink, cursor)[0] == []
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_results_that_break_off_inside_a_character_are_weather(
+    open_sink: Open, sink: SalesforceSink, org: SalesforceSimulator, shift: int
+) -> None:
+    """Read and written alike; somewhere among four lengths the cut falls inside a character of four bytes."""
+    fields = {"LastName": "x" * shift + "𝕊" * 38, "Company": "C"}
+    writes = [Write(f"p{n}", ("Syncline_Key__c", f"k{n}"), fields) for n in range(201)]
+    org.faults = [Fault("truncated", on="GET */*Results")]
+    with pytest.raises(TransientError):
+        sink.upsert("Lead", writes)
+    org.faults = [Fault("truncated", on="GET */results")]
+    with pytest.raises(TransientError):
+        read(open_sink(bulk_query_from=1))

@@ -14,7 +14,7 @@ from hubspot import HubSpot
 from hubspot.crm import lists, objects, properties
 from pydantic import BaseModel
 
-from syncline.errors import AuthError, RateLimitError
+from syncline.errors import AuthError, RateLimitError, TransientError
 from syncline.sdk import Context
 from syncline.sdk.http import json_of, purpose
 from syncline_hubspot.config import HubspotConfig
@@ -213,18 +213,25 @@ class Client:
         history: Sequence[str] = (),
         id_property: str | None = None,
     ) -> BatchAnswer:
-        """Records by id, or by the value of a unique property; those that are not there are left out."""
+        """Records by id, or by the value of a unique property; those that are not there are left out.
+
+        TransientError when a record is left out for another reason: taken for gone, its change would never be read.
+        """
         body = objects.BatchReadInputSimplePublicObjectId(
             inputs=[objects.SimplePublicObjectId(id=id) for id in ids],
             properties=list(fields),
             properties_with_history=list(history),
             id_property=id_property,
         )
-        return self._read(
-            f"{object}: read",
-            BatchAnswer,
-            lambda h: h.crm.objects.batch_api.read(object, body, _preload_content=False),
+        what = f"{object}: read"
+        answer = self._read(
+            what, BatchAnswer, lambda h: h.crm.objects.batch_api.read(object, body, _preload_content=False)
         )
+        other = next((p for p in answer.errors if p.category != "OBJECT_NOT_FOUND"), None)
+        if other is not None:
+            where = f"{self._context.connection}: {what}"
+            raise TransientError(f"not every record was answered: {other.category}: {other.message}", where=where)
+        return answer
 
     def page(
         self,

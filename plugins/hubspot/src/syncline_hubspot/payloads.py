@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 __all__ = [
     "NOTICES",
@@ -32,6 +32,12 @@ __all__ = [
 
 class _Payload(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, told: Any) -> Any:
+        """A key with null says as much as none: one in an error must not hide what the error says."""
+        return {name: value for name, value in told.items() if value is not None} if isinstance(told, dict) else told
 
 
 # Log-in
@@ -252,10 +258,10 @@ class Membership(_Payload):
 
 
 class Notice(_Payload):
-    """One event of a webhook, as far as it is looked at."""
+    """One event of a webhook, as far as it is looked at. Which record it is about is not: a changed association names
+    two, under other keys."""
 
     subscription_type: str = Field(alias="subscriptionType")
-    object_id: int | str = Field(alias="objectId")
     object_type: str | None = Field(default=None, alias="objectTypeId")
     occurred_at: int = Field(alias="occurredAt")
 

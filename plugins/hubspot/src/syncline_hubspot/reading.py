@@ -127,7 +127,7 @@ class _Reader:
     # Later reads
 
     def changed(self, position: Position) -> Iterator[ChangePage]:
-        """The deleted first: who was merged is told again afterwards, by the record that lives on."""
+        """The deleted first, then what has changed of the living."""
         if not position.began and self._graves_are_due(position):
             position = yield from self._deleted(position)
         yield from self._searched(position)
@@ -143,9 +143,9 @@ class _Reader:
         while True:
             page = self._client.page(self._object, fields=(), limit=_PAGE, after=after, archived=True)
             began, pages, after = began or self._now(), pages + 1, page.after
-            fresh = [self._grave(r) for r in page.results if _died(r) >= position.graves - _length(OVERLAP)]
+            fresh = [r for r in page.results if _died(r) >= position.graves - _length(OVERLAP)]
             if fresh:
-                yield ChangePage(fresh, None)
+                yield ChangePage(self._graves(fresh), None)
             if after is None:
                 return replace(position, began=began, graves=began, pages=pages)
 
@@ -236,8 +236,25 @@ class _Reader:
             if id != record.id
         ]
 
-    def _grave(self, record: Record) -> RemoteRecord:
-        return RemoteRecord(RemoteRef(self._object, record.id), {}, changed_at=record.archived_at, deleted=True)
+    def _graves(self, archived: Sequence[Record]) -> list[RemoteRecord]:
+        """Tombstones, with the record they live on as where they were merged: who reads by their id is given that.
+
+        Its own change may have been told long before: a bare tombstone would overtake what it said.
+        """
+        living = self._client.read(self._object, [r.id for r in archived], (_MERGED,)).results
+        survivors = {
+            id: RemoteRef(self._object, r.id) for r in living for id in split_several(r.properties.get(_MERGED))
+        }
+        return [
+            RemoteRecord(
+                RemoteRef(self._object, r.id),
+                {},
+                changed_at=r.archived_at,
+                deleted=True,
+                successor=survivors.get(r.id),
+            )
+            for r in archived
+        ]
 
     def _writer(self, version: Version) -> Writer:
         """Who wrote a value: HubSpot keeps the app, or the user, beside it."""

@@ -12,14 +12,14 @@ from typing import Final
 
 from hubspot.crm import objects
 
-from syncline.errors import SchemaDriftError
+from syncline.errors import SchemaDriftError, TransientError
 from syncline.model import Field, Outcome, RemoteRef, Status, Write
 from syncline_hubspot.client import Client
-from syncline_hubspot.errors import RETRYABLE, drifted_field
+from syncline_hubspot.errors import RETRYABLE, RefusedError, drifted_field
 from syncline_hubspot.payloads import BatchAnswer, Problem, Record, RecordProblem
 from syncline_hubspot.values import printed
 
-__all__ = ["MOST", "Answered", "raise_on_drift", "refused_outcome", "sorted_out", "upsert_records"]
+__all__ = ["MOST", "Answered", "lost_race", "raise_on_drift", "refused_outcome", "sorted_out", "upsert_records"]
 
 MOST: Final = 100
 """Inputs of a batch call (developers.hubspot.com, CRM objects, batch limits; read 2026-11)."""
@@ -98,17 +98,39 @@ def _known_by(write: Write) -> KnownBy:
 
 
 def sorted_out(answer: BatchAnswer, inputs: Sequence[KnownBy]) -> list[Answered]:
-    """One for each input, same order; trace ids are the positions."""
+    """One for each input, same order; trace ids are the positions.
+
+    Raises where a problem cannot be told to be of one input: the call is to be made again (TransientError), or cut into
+    halves (RefusedError) until it can.
+    """
     found: list[Answered] = [Answered() for _ in inputs]
     places = {_folded(known): number for number, known in enumerate(inputs)}
     for record in answer.results:
         place = _place(record, inputs, places)
         if place is not None:
             found[place].record = record
+    nameless = []
     for problem in answer.errors:
-        for place in _places(problem, inputs, places):
+        named = _places(problem, inputs, places)
+        for place in named:
+            found[place].problem = problem
+        if not named:
+            nameless.append(problem)
+    for problem in nameless:
+        for place in _only_one_left(problem, found):
             found[place].problem = problem
     return found
+
+
+def _only_one_left(problem: RecordProblem, found: Sequence[Answered]) -> list[int]:
+    """Where a problem belongs that names no input: to the only one that has no answer; else it is of the call."""
+    left = [place for place, a in enumerate(found) if a.record is None and a.problem is None]
+    if len(left) < 2:
+        return left
+    message = f"{reason_of(problem)} (of {len(left)} records, and the answer does not say of which)"
+    if problem.category in RETRYABLE:
+        raise TransientError(message)
+    raise RefusedError(message, status=207, category=problem.category, problems=problem.problems)
 
 
 def _place(record: Record, inputs: Sequence[KnownBy], places: Mapping[KnownBy, int]) -> int | None:
@@ -158,7 +180,8 @@ def _outcome(object: str, write: Write, answered: Answered | None, sent: Mapping
     if answered.record is not None:
         return _saved(object, write, answered.record, sent)
     if answered.problem is not None:
-        return refused_outcome(write.key, answered.problem, lost_race=_lost_race(write, answered.problem))
+        lost = lost_race(answered.problem, write.match[0])
+        return refused_outcome(write.key, answered.problem, lost_race=lost)
     return Outcome(write.key, Status.RETRY, reason="the answer does not mention this record", code="UNANSWERED")
 
 
@@ -175,9 +198,9 @@ def _saved(object: str, write: Write, record: Record, sent: Mapping[str, str]) -
     return Outcome(write.key, Status.CREATED if record.new else Status.UPDATED, ref)
 
 
-def _lost_race(write: Write, problem: RecordProblem) -> bool:
-    """Whether an upsert was told that its own key is taken: another call has just created that record."""
-    return any(p.code == "CONFLICTING_UNIQUE_VALUE" and p.property_name == write.match[0] for p in problem.problems)
+def lost_race(problem: RecordProblem, key_field: str) -> bool:
+    """Whether a write was told that its own key is taken: another call has just created that record."""
+    return any(p.code == "CONFLICTING_UNIQUE_VALUE" and p.property_name == key_field for p in problem.problems)
 
 
 def refused_outcome(key: str, problem: RecordProblem, *, lost_race: bool = False) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Final
 from syncline.errors import ConfigError
 from syncline.model import Member, Outcome, RemoteRef, Status
 from syncline_hubspot.client import Client
+from syncline_hubspot.errors import RefusedError
 from syncline_hubspot.payloads import FoundList, Membership
 
 __all__ = ["MOST_MEMBERS", "Lists"]
@@ -19,7 +20,7 @@ _FILLED_BY_HAND: Final = ("MANUAL", "SNAPSHOT")
 
 
 class Lists:
-    """The lists of one connection; a name is looked up once per run."""
+    """The lists of one connection; a name is looked up once, and again when its list is gone."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -42,9 +43,19 @@ class Lists:
         for member in (*add, *remove):
             if member.ref.object != "contacts":
                 raise ConfigError(f"{member.ref.object} {member.ref.id}: our lists hold contacts only")
-        id = self._id(segment)
-        changed = self._client.change_members(id, [m.ref.id for m in add], [m.ref.id for m in remove])
+        changed = self._changed(segment, [m.ref.id for m in add], [m.ref.id for m in remove])
         return [_added(m, changed) for m in add] + [_removed(m, changed) for m in remove]
+
+    def _changed(self, segment: str, add: Sequence[str], remove: Sequence[str]) -> Membership:
+        """A list that was deleted, and perhaps made anew under its name, is looked up once more."""
+        known = segment in self._found
+        try:
+            return self._client.change_members(self._id(segment), add, remove)
+        except RefusedError as error:
+            if error.status != 404 or not known:
+                raise
+        del self._found[segment]
+        return self._client.change_members(self._id(segment), add, remove)
 
     def _id(self, segment: str) -> str:
         found = self.find([segment]).get(segment)

@@ -12,7 +12,7 @@ from syncline.model import FieldSpec, Outcome, RemoteRef, Status, TaskWrite
 from syncline_hubspot.client import Client
 from syncline_hubspot.errors import RefusedError
 from syncline_hubspot.payloads import RecordProblem
-from syncline_hubspot.saving import Answered, raise_on_drift, refused_outcome, sorted_out
+from syncline_hubspot.saving import Answered, lost_race, raise_on_drift, refused_outcome, sorted_out
 from syncline_hubspot.values import LONGEST, printed
 
 __all__ = ["TASKS", "create_tasks", "key_spec"]
@@ -42,7 +42,7 @@ def create_tasks(
     raise_on_drift(answered, TASKS)
     taken = [t.key for t, a in zip(tasks, answered, strict=True) if a.problem and _taken(a.problem, key_field)]
     there = _there(client, taken, key_field)
-    return [_outcome(t, a, there) for t, a in zip(tasks, answered, strict=True)]
+    return [_outcome(t, a, there, key_field) for t, a in zip(tasks, answered, strict=True)]
 
 
 def _input(
@@ -101,13 +101,14 @@ def _without_those_there(
     return [made.get(t.key) or _unchanged(t, there[t.key]) for t in tasks]
 
 
-def _outcome(task: TaskWrite, answered: Answered, there: Mapping[str, str]) -> Outcome:
+def _outcome(task: TaskWrite, answered: Answered, there: Mapping[str, str], key_field: str) -> Outcome:
     if answered.record is not None:
         return Outcome(task.key, Status.CREATED, RemoteRef(TASKS, answered.record.id))
     if task.key in there:
         return _unchanged(task, there[task.key])
     if answered.problem is not None:
-        return refused_outcome(task.key, answered.problem)
+        # Taken, but not to be seen: a call whose answer was lost is still at it.
+        return refused_outcome(task.key, answered.problem, lost_race=lost_race(answered.problem, key_field))
     return Outcome(task.key, Status.RETRY, reason="the answer does not mention this task", code="UNANSWERED")
 
 

@@ -23,7 +23,7 @@ from requests.adapters import BaseAdapter
 from simple_salesforce.api import Salesforce
 from simple_salesforce.util import call_salesforce
 
-from syncline.errors import AuthError, RateLimitError
+from syncline.errors import AuthError, RateLimitError, TransientError
 from syncline.sdk import Context
 from syncline.sdk.http import purpose
 from syncline_salesforce.config import SalesforceConfig
@@ -211,7 +211,7 @@ class Client:
         """The CSV of `successfulResults`, `failedResults` or `unprocessedrecords`."""
         with purpose("read"):
             answer = self._job_call("GET", f"ingest/{job}/{which}", {"Accept": "text/csv"})
-        return answer.content.decode("utf-8")
+        return _text(answer)
 
     def delete_job(self, job: str) -> None:
         """Take the job and its results away; they would stay for seven days."""
@@ -234,7 +234,7 @@ class Client:
         with purpose("read"):
             answer = self._job_call("GET", f"query/{job}/results", {"Accept": "text/csv"}, params=parameters)
         following = answer.headers.get("Sforce-Locator", "null")
-        return answer.content.decode("utf-8"), "" if following == "null" else following
+        return _text(answer), "" if following == "null" else following
 
     def delete_query_job(self, job: str) -> None:
         """Take the query and its results away."""
@@ -247,6 +247,14 @@ class Client:
             return call_salesforce(url, method, salesforce.session, {**salesforce.headers, **headers}, **arguments)
 
         return self.call(f"{method} jobs/{path}", work)
+
+
+def _text(answer: requests.Response) -> str:
+    """TransientError for one that breaks off inside a character."""
+    try:
+        return answer.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TransientError(f"the results are not UTF-8 from byte {error.start} on", where="bulk results") from None
 
 
 class _Session:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from syncline.errors import CursorExpiredError
+from syncline.errors import ConnectorError, CursorExpiredError
 from syncline.model import RemoteRecord, RemoteRef
 from syncline_salesforce.client import Client
-from syncline_salesforce.payloads import DeletedRecord
+from syncline_salesforce.payloads import DeletedRecord, DeletedRecords
 from syncline_salesforce.values import parse_datetime, quoted
 
 __all__ = ["SWEEP_EVERY", "erased"]
@@ -18,23 +18,37 @@ SWEEP_EVERY: Final = timedelta(days=1)
 """Deletions come with the changes; those for good may wait a day, so that an idle read stays one call."""
 
 _REMEMBERED: Final = timedelta(days=15)  # getDeleted's look-back (vendor sheet §7.2)
+_TOO_MUCH_OR_TOO_OLD: Final = ("EXCEEDED_ID_LIMIT", "INVALID_REPLICATION_DATE")  # (vendor sheet §7.2)
 _IDS_A_QUERY: Final = 200  # of 18 characters and some: well below the 16,384 of an address (vendor sheet §4)
 
 
-def erased(client: Client, object: str, since: datetime, until: datetime) -> Iterator[RemoteRecord]:
-    """Tombstones of what was deleted in between and cannot be queried any more.
+def erased(client: Client, object: str, since: datetime, until: datetime) -> tuple[list[RemoteRecord], datetime]:
+    """Tombstones of what was deleted in between and cannot be queried any more, and the time up to which that is all.
 
-    CursorExpiredError when `since` is further back than the vendor remembers (15 days): only a whole read tells then.
+    CursorExpiredError when `since` is further back than the vendor remembers (15 days), or when more was deleted than
+    it lists: only a whole read tells then.
     """
     if until - since > _REMEMBERED:
         raise CursorExpiredError(f"{object}: last read {(until - since).days} days ago; deletions are known for 15")
-    listed = client.deleted(object, since, until)
+    listed = _listed(client, object, since, until)
     if parse_datetime(listed.earliest) > since:
         raise CursorExpiredError(f"{object}: deletions before {listed.earliest} are no longer known")
+    found: list[RemoteRecord] = []
     for start in range(0, len(listed.records), _IDS_A_QUERY):
         part = listed.records[start : start + _IDS_A_QUERY]
         shown = _still_shown(client, object, part)
-        yield from (_tombstone(object, gone) for gone in part if gone.id[:15] not in shown)
+        found += [_tombstone(object, gone) for gone in part if gone.id[:15] not in shown]
+    return found, min(until, parse_datetime(listed.latest))
+
+
+def _listed(client: Client, object: str, since: datetime, until: datetime) -> DeletedRecords:
+    try:
+        return client.deleted(object, since, until)
+    except ConnectorError as error:
+        # Asked again tomorrow it would be refused again: the span only grows.
+        if error.message.startswith(_TOO_MUCH_OR_TOO_OLD):
+            raise CursorExpiredError(f"{object}: deletions cannot be listed: {error.message}") from error
+        raise
 
 
 def _still_shown(client: Client, object: str, deleted: Sequence[DeletedRecord]) -> set[str]:

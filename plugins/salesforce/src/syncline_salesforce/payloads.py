@@ -103,10 +103,11 @@ class DeletedRecord(_Payload):
 
 
 class DeletedRecords(_Payload):
-    """What getDeleted lists. Before `earliest` nothing is known any more."""
+    """What getDeleted lists. Before `earliest` nothing is known any more, and after `latest` nothing yet."""
 
     records: tuple[DeletedRecord, ...] = Field(alias="deletedRecords")
     earliest: str = Field(alias="earliestDateAvailable")
+    latest: str = Field(alias="latestDateCovered")
 
 
 class PicklistValue(_Payload):

@@ -78,9 +78,10 @@ class Position:
         since = self.swept or self.since
         return bool(since) and parse_datetime(self.began) - parse_datetime(since) >= SWEEP_EVERY
 
-    def end(self, *, swept: bool) -> Position:
-        """Where the next read begins when this one has come to its end."""
-        return Position(since=self.began, swept=self.began if swept or not self.since else self.swept or self.since)
+    def end(self, swept: datetime | None = None) -> Position:
+        """Where the next read begins when this one has come to its end; `swept` if what was erased was asked for."""
+        known = soql_datetime(swept) if swept else (self.swept or self.since) if self.since else self.began
+        return Position(since=self.began, swept=known)
 
     def text(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v})
@@ -104,7 +105,7 @@ def read_changes(
     if not position.since and not position.at and bulk.pays_for(page.total):
         for rows in bulk_rows(client, object, soql(object, names, Position()), bulk.pause):
             yield ChangePage(reader.records_of_cells(rows), None)
-        yield ChangePage((), position.end(swept=True).text())
+        yield ChangePage((), position.end().text())
         return
     asked_again = None
     while not page.done:
@@ -123,11 +124,12 @@ def read_changes(
 
 def _last(client: Client, object: str, position: Position, records: list[RemoteRecord]) -> Iterator[ChangePage]:
     """The last page, and once a day what was erased."""
-    due = position.due_for_sweep
-    if due:
+    swept = None
+    if position.due_for_sweep:
         since = parse_datetime(position.swept or position.since) - OVERLAP
-        records += erased(client, object, since, parse_datetime(position.began))
-    yield ChangePage(records, position.end(swept=due).text())
+        gone, swept = erased(client, object, since, parse_datetime(position.began))
+        records += gone
+    yield ChangePage(records, position.end(swept).text())
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Lists:
             raise RefusedWrite("VALIDATION_ERROR", "DYNAMIC lists need a filterBranch")
         if any(row["name"] == name for row in self._table.values()):
             raise RefusedWrite("VALIDATION_ERROR", f"A list with the name '{name}' already exists.")
-        id = str(len(self._table) + 1)
+        id = self._portal.new_id("lists")
         moment = printed(self._portal.stamp())
         self._table[id] = {
             "listId": id,

@@ -126,11 +126,12 @@ class Portal:
         """The clock as the Date header shows it: never before the last change."""
         return max(self.clock(), datetime.fromtimestamp(self._meta["state"]["stamp"] / 1000, UTC))
 
-    def new_id(self) -> str:
+    def new_id(self, of: str = "ids") -> str:
+        """Never one that was given before. Records count in one row, lists in their own."""
         state = self._meta["state"]
-        state["ids"] += 1
+        state[of] = state.get(of, 0) + 1
         self._meta.save("state")
-        return str(state["ids"])
+        return str(state[of])
 
     # Definitions
 

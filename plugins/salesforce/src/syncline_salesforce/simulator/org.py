@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from syncline.testing.simulator import Table
@@ -59,6 +59,10 @@ class Org:
         self._undo: list[Callable[[], None]] | None = None
         # What could not be verified about the vendor, and trouble to order:
         self.fine_stamps = False
+        self.deletions_late = timedelta(0)
+        """By how much `latestDateCovered` of getDeleted stays behind: while long transactions are under way."""
+        self.most_deleted = 600_000
+        """Ids that getDeleted lists (vendor sheet §7.2)."""
         self.trouble_with: Callable[..., str | None] = lambda *_: None
         self.locked: set[str] = set()
         self.block_duplicates = False

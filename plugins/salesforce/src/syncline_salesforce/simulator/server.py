@@ -364,8 +364,13 @@ class SalesforceSimulator(VendorSimulator):
         rows = self.org.tables[object].values()
         gone = {r["Id"]: r["SystemModstamp"] for r in rows if r["IsDeleted"]}
         gone |= {id: row["at"] for id, row in self.table("purged").items() if row["object"] == object}
-        listed = [{"id": id, "deletedDate": at} for id, at in gone.items() if max(low, earliest) <= at <= high]
-        return _json({"deletedRecords": listed, "earliestDateAvailable": earliest, "latestDateCovered": high})
+        covered = min(high, soql.printed_datetime(self.org.server_time() - self.org.deletions_late))
+        listed = [{"id": id, "deletedDate": at} for id, at in gone.items() if max(low, earliest) <= at <= covered]
+        if len(listed) > self.org.most_deleted:
+            raise _RefusedError(
+                400, "EXCEEDED_ID_LIMIT", f"more than {self.org.most_deleted} ids; choose a shorter span"
+            )
+        return _json({"deletedRecords": listed, "earliestDateAvailable": earliest, "latestDateCovered": covered})
 
     def _span(self, request: Request, object: str) -> tuple[str, str]:
         self._fields(object)
