@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from syncline.errors import CursorExpiredError, SchemaDriftError
+from syncline.errors import CursorExpiredError, SchemaDriftError, TransientError
 from syncline.model import ChangePage, RemoteRecord, RemoteRef, Write
+from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
 
@@ -291,6 +292,42 @@ def test_many_deletions_come_in_pages_and_too_many_as_a_new_beginning(sink: Zoho
     crm.page_size = 1
     with pytest.raises(CursorExpiredError, match="more deletions"):
         read(sink, cursor)
+
+
+def test_more_deletions_than_can_be_listed_do_not_stop_a_whole_read(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """They are what sends a read back to the beginning; it must not meet them there again."""
+    fill(crm, 30)
+    crm.page_size = 1
+    found: set[str] = set()
+    for number, page in enumerate(sink.changes("Leads", FIELDS, None)):
+        found |= ids(list(page.records))
+        if number == 1:
+            for row in crm.rows("Leads")[:12]:
+                crm.delete_record("Leads", row["id"])
+        cursor = page.cursor
+    assert {r["id"] for r in crm.rows("Leads")} <= found
+    assert cursor is not None
+    with pytest.raises(CursorExpiredError, match="more deletions"):  # who was read and is gone: once more
+        read(sink, cursor)
+
+
+@pytest.mark.parametrize("broken", ["id", "Modified_Time"])
+@pytest.mark.parametrize("cursor", [None, '{"since": "2026-05-01T00:00:00+00:00"}'], ids=["list", "query"])
+def test_a_record_that_lacks_what_every_record_has_is_weather(
+    sink: ZohoSink, crm: ZohoSimulator, broken: str, cursor: str | None
+) -> None:
+    row = {"id": "1", "Modified_Time": "2026-06-01T08:00:00+00:00"} | {broken: None}
+    crm.faults = [Fault("status", on=on, status=200, body={"data": [row]}) for on in ("GET */Leads", "*/coql")]
+    later(crm)
+    with pytest.raises(TransientError, match="unexpected answer"):
+        read(sink, cursor)
+
+
+def test_rows_of_refusals_are_no_records(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    body = {"data": [{"id": "1", "code": "INTERNAL_ERROR", "status": "error", "details": {}, "message": ""}]}
+    crm.faults = [Fault("status", on="GET */Leads", status=500, body=body)]
+    with pytest.raises(TransientError, match="500"):
+        read(sink)
 
 
 def test_after_two_months_everything_is_read_anew(sink: ZohoSink, crm: ZohoSimulator) -> None:

@@ -84,6 +84,19 @@ def test_check_tells_the_credits_only_when_half_are_used(open_sink: Open, crm: Z
     assert open_sink().check().details["api_credits_left"] == str(crm.daily_credits // 2 - 1)
 
 
+def test_the_credits_of_yesterday_are_forgotten(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """In a process that lives for days; the header is absent again, and a crowd is but a crowd."""
+    crm.used_credits = crm.daily_credits - 1
+    assert sink.upsert("Leads", [WRITE])[0].ok
+    assert sink.client.credits_left == 0
+    crm.used_credits = 0
+    assert sink.upsert("Leads", [WRITE])[0].ok
+    crm.faults = [Fault("too_many", on="*upsert")]
+    with pytest.raises(RateLimitError) as caught:
+        sink.upsert("Leads", [WRITE])
+    assert caught.value.retry_after == timedelta(seconds=5)
+
+
 def test_too_many_open_requests_are_refused(sink: ZohoSink, crm: ZohoSimulator) -> None:
     crm.concurrency = 0
     with pytest.raises(RateLimitError):

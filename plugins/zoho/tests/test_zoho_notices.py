@@ -61,7 +61,7 @@ def test_a_wrong_token_is_refused(watching: ZohoSink, crm: ZohoSimulator, token:
     assert "only-zoho-knows" not in str(caught.value)
 
 
-@pytest.mark.parametrize("token", [None, 17, ["only-zoho-knows"], {"x": 1}, True])
+@pytest.mark.parametrize("token", [None, 17, ["only-zoho-knows"], {"x": 1}, True, "\ud800"])
 def test_a_token_that_is_no_text_is_refused(watching: ZohoSink, crm: ZohoSimulator, token: Any) -> None:
     crm.human_create("Leads", Last_Name="R", Company="C")
     true = crm.notices()[0]

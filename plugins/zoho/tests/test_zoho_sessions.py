@@ -59,6 +59,16 @@ def test_without_what_was_kept_the_eleventh_token_is_refused_as_weather(open_sin
     assert open_sink({}).check()
 
 
+def test_a_throttled_log_in_is_not_tried_again_by_everybody(open_sink: Open, crm: ZohoSimulator) -> None:
+    """Asking goes on counting: the whole connection waits."""
+    crm.tokens.per_window = 0
+    sink = open_sink({})
+    for _ in range(3):
+        with pytest.raises(RateLimitError):
+            sink.check()
+    assert crm.counters()["calls"] == 1
+
+
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"token": "t"}', '{"token": 1, "api_url": 2, "until": "x"}'])
 def test_what_was_kept_by_another_version_is_no_obstacle(open_sink: Open, kept: str) -> None:
     assert open_sink({"access_token": kept, "user": "nonsense"}).check()
@@ -87,6 +97,16 @@ def test_the_address_can_be_set_for_a_sandbox(open_sink: Open, crm: ZohoSimulato
     crm.faults = [Fault("status", on="POST */token", status=200, body=body)]
     sink = open_sink({}, api_url=crm.url)
     assert sink.client._tokens.current().api_url == crm.url
+
+
+def test_a_sandbox_that_is_set_later_gets_what_is_written_from_then_on(open_sink: Open, crm: ZohoSimulator) -> None:
+    """What was kept still led to the real account, for the rest of its hour."""
+    keep: dict[str, str] = {}
+    open_sink(keep).check()
+    assert open_sink(keep, api_url="https://sandbox.zohoapis.invalid").client._tokens.current().api_url == (
+        "https://sandbox.zohoapis.invalid"
+    )
+    assert open_sink(keep).client._tokens.current().api_url == crm.url
 
 
 @pytest.mark.parametrize(
@@ -209,8 +229,11 @@ def test_a_version_that_is_not_there_says_what_to_set(open_sink: Open) -> None:
         ({"triggers": ["everything"]}, "workflow"),
         ({"key_field": "Syncline__c"}, "key_field"),
         ({"key_field": "A_name_that_is_too_long_for_it"}, "key_field"),
+        ({"accounts_url": "http://accounts.zoho.eu"}, "https"),
+        ({"api_url": "sandbox.zohoapis.eu"}, "https"),
+        ({"api_url": "ftp://localhost"}, "https"),
     ],
-    ids=["data centre", "no token", "long token", "trigger", "name", "long name"],
+    ids=["data centre", "no token", "long token", "trigger", "name", "long name", "plain", "no scheme", "ftp"],
 )
 def test_settings_that_cannot_work_are_refused_without_their_secrets(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told) as caught:

@@ -13,6 +13,7 @@ import requests
 
 from syncline.sdk import SimulatorOptions
 from syncline.testing.population import EPOCH, population
+from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
 from syncline_zoho.simulator.tokens import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
@@ -411,3 +412,11 @@ def test_the_same_seed_is_the_same_account_and_a_restart_changes_nothing(tmp_pat
         assert dict(second.table("deleted")) == graves
     with ZohoSimulator(SimulatorOptions(people=30, clock=EPOCH)) as other:
         assert [r["Email"] for r in other.rows("Contacts")] == [r["Email"] for r in held["Contacts"]]
+
+
+def test_faults_strike_our_calls_and_no_sales_person(crm: ZohoSimulator) -> None:
+    crm.faults = [Fault("lock", times=None)]
+    mine = crm.human_create("Leads", Last_Name="R", Company="C")
+    crm.human_edit("Leads", mine, Company="D")
+    crm.human_tag("Leads", mine, "Hand")
+    assert next(r["Company"] for r in crm.rows("Leads") if r["id"] == mine) == "D"

@@ -71,6 +71,25 @@ def test_a_key_that_is_there_is_unchanged_and_costs_nothing_twice(sink: ZohoSink
     assert [t["Subject"] for t in crm.rows("Tasks")] == ["Call", "Call"]
 
 
+def test_a_key_that_is_there_among_other_mistakes_is_unchanged(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """The answer was lost, and since then the lead was converted."""
+    [made] = sink.create_tasks([task("t1", opened(crm)[0])])
+    assert made.ref is not None
+    errors = [
+        {"code": "INVALID_DATA", "message": "m", "status": "error", "details": {"api_name": "What_Id"}},
+        {
+            "code": "DUPLICATE_DATA",
+            "message": "m",
+            "status": "error",
+            "details": {"api_name": "Syncline_Key", "duplicate_record": {"id": made.ref.id}},
+        },
+    ]
+    item = {"code": "MULTIPLE_OR_MULTI_ERRORS", "message": "m", "status": "error", "details": {"errors": errors}}
+    crm.faults = [Fault("status", on="POST *Tasks", status=400, body={"data": [item]})]
+    [again] = sink.create_tasks([task("t1", opened(crm)[0])])
+    assert (again.status, again.ref) == (Status.UNCHANGED, made.ref)
+
+
 def test_a_task_about_nobody_is_refused_alone(sink: ZohoSink, crm: ZohoSimulator) -> None:
     nobody = RemoteRef("Leads", "5725767000009999999")
     good, bad = sink.create_tasks([task("t1", opened(crm)[0]), task("t2", nobody)])
@@ -135,6 +154,18 @@ def test_only_those_who_are_not_in_are_sent(sink: ZohoSink, crm: ZohoSimulator) 
     assert [(o.key, o.status.value) for o in outcomes] == [("a", "updated"), ("b", "unchanged"), ("c", "updated")]
     assert crm.counters()["members"] == 2
     assert [tags(crm, ref) for ref in (one, two, three)] == [[TAG], [TAG], []]
+
+
+def test_a_tag_result_goes_by_the_record_that_it_names(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """Their order is not documented."""
+    one, two = opened(crm)[:2]
+    items = [
+        {"code": "SUCCESS", "details": {"id": two.id}, "message": "", "status": "success"},
+        {"code": "RECORD_LOCKED", "details": {"id": one.id}, "message": "", "status": "error"},
+    ]
+    crm.faults = [Fault("status", on="*add_tags", status=207, body={"data": items})]
+    outcomes = sink.set_members(TAG, [Member("a", one), Member("b", two)], [])
+    assert [(o.key, o.status) for o in outcomes] == [("a", Status.RETRY), ("b", Status.UPDATED)]
 
 
 def test_other_tags_stay(sink: ZohoSink, crm: ZohoSimulator) -> None:

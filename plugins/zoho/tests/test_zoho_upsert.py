@@ -185,26 +185,16 @@ def test_no_automation_runs_unless_it_is_wanted(sink: ZohoSink, open_sink: Open,
     assert crm.triggered == [[], [], ["workflow"]]
 
 
+def test_no_cadence_mails_anybody_unless_it_is_wanted(sink: ZohoSink, open_sink: Open, crm: ZohoSimulator) -> None:
+    """No trigger, and run by default (`skip_feature_execution`: insert, update and upsert records, v7 and v8)."""
+    by_id = Write("a", ("Id", opened(crm)[0]), {"Visits": 1})
+    for cadences in (False, True):
+        for write in (lead(1), by_id):
+            open_sink(cadences=cadences).upsert("Leads", [write])
+    assert crm.cadences == [set(), set(), {"insert", "update"}, {"update"}]
+
+
 # Keys
-
-
-def test_a_record_that_another_unique_field_finds_says_so(sink: ZohoSink, crm: ZohoSimulator) -> None:
-    """Zoho goes on to the module's other unique fields when ours finds nothing (upsert records, duplicate check)."""
-    crm.crm.custom["x"] = {
-        "id": "x",
-        "module": "Leads",
-        "api_name": "Tax_Code",
-        "field_label": "Tax Code",
-        "data_type": "text",
-        "length": 20,
-        "unique": {"case_sensitive": False},
-    }
-    crm.crm.forget_fields()
-    sink.describe("Leads")
-    mine = crm.human_create("Leads", Last_Name="R", Company="C", Tax_Code="RSSMRA")
-    outcome = sink.upsert("Leads", [lead(1, Tax_Code="rssmra")])[0]
-    assert (outcome.status, outcome.ref and outcome.ref.id) == (Status.UPDATED, mine)
-    assert outcome.reason == "found by Tax_Code, not by Syncline_Key"
 
 
 def test_an_address_is_no_reason_to_update_somebody(sink: ZohoSink, crm: ZohoSimulator) -> None:
@@ -290,6 +280,15 @@ def test_a_key_field_that_is_not_unique_is_drift(sink: ZohoSink, crm: ZohoSimula
         sink.upsert("Leads", [lead(1)])
 
 
+@pytest.mark.parametrize("name", ["Layout", "Fax", "id"])
+def test_a_refusal_about_a_field_that_is_not_ours_is_no_drift(sink: ZohoSink, crm: ZohoSimulator, name: str) -> None:
+    """A layout rule may demand one; parking a mapping that is not there would help nobody."""
+    item = {"code": "INVALID_DATA", "message": "no", "status": "error", "details": {"api_name": name}}
+    crm.faults = [Fault("status", on="POST *upsert", status=400, body={"data": [item]})]
+    assert sink.upsert("Leads", [lead(1)])[0].status is Status.REJECTED
+    assert crm.counters()["calls"] == 1
+
+
 def test_a_field_that_was_retyped_since_we_looked_is_drift(sink: ZohoSink, crm: ZohoSimulator) -> None:
     """All rows are refused for the same field, and a second look shows why."""
     crm.change_field("Leads", "Visits", data_type="text", length=20)
@@ -345,20 +344,31 @@ def test_bad_data_in_every_row_is_no_drift(sink: ZohoSink) -> None:
                 "status": 400,
                 "body": {"data": [{"code": "AUTHORIZATION_FAILED", "message": "no", "status": "error", "details": {}}]},
             },
-            AuthError,
-            id="a permission that lacks, said by the row",
+            None,
+            id="a permission that lacks for this record",
         ),
     ],
 )
 def test_trouble_is_told_apart(
-    sink: ZohoSink, crm: ZohoSimulator, fault: dict[str, Any], expected: type[Exception]
+    sink: ZohoSink, crm: ZohoSimulator, fault: dict[str, Any], expected: type[Exception] | None
 ) -> None:
     crm.faults = [Fault(on="POST *upsert", **fault)]
+    if expected is None:
+        assert sink.upsert("Leads", [lead(1)])[0].status is Status.REJECTED
+        return
     with pytest.raises(expected) as caught:
         sink.upsert("Leads", [lead(1)])
     assert type(caught.value) is expected
     assert crm.counters()["calls"] == 1  # nothing retries below the host
     assert sink.upsert("Leads", [lead(1)])[0].ok
+
+
+def test_a_permission_that_lacks_for_every_row_is_about_us(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """Of a single row nobody can tell: one record of another territory must not stop everything else."""
+    item = {"code": "NO_PERMISSION", "message": "denied", "status": "error", "details": {}}
+    crm.faults = [Fault("status", on="POST *upsert", status=400, body={"data": [item, item]})]
+    with pytest.raises(AuthError, match="profile"):
+        sink.upsert("Leads", [lead(1), lead(2)])
 
 
 def test_an_error_carries_the_place_and_never_the_token(sink: ZohoSink, crm: ZohoSimulator) -> None:

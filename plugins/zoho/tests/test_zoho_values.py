@@ -80,6 +80,21 @@ def test_a_value_of_a_field_nobody_described_is_no_obstacle(raw: Any) -> None:
     assert decode(None, raw) in (5, "x", True, None, Decimal("1.5"), "a", "1")
 
 
+@pytest.mark.parametrize(
+    ("type_", "raw"),
+    [
+        ("double", "#ERROR"),
+        ("integer", ""),
+        ("bigint", "*****"),
+        ("datetime", "soon"),
+        ("datetime", "2026-06-01T08:00:00"),
+        ("date", "31/12/2026"),
+    ],
+)
+def test_a_value_its_field_cannot_hold_is_its_text_and_ends_no_run(type_: str, raw: str) -> None:
+    assert decode(column_of(FieldMeta(api_name="X", data_type=type_), frozenset()), raw) == raw
+
+
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ContractError, match="time zone"):
         printed_datetime(datetime(2026, 5, 30))  # noqa: DTZ001  # on purpose

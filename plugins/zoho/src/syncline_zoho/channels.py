@@ -50,7 +50,8 @@ def _verified(body: bytes, token: SecretStr | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     given = found.get("token") if isinstance(found, dict) else None
-    if not hmac.compare_digest(str(given or "").encode(), token.get_secret_value().encode()):
+    # JSON may spell half a surrogate pair, which strict UTF-8 cannot: wrong content is refused, it does not crash.
+    if not hmac.compare_digest(str(given or "").encode(errors="replace"), token.get_secret_value().encode()):
         raise WebhookRejectedError("the token of the notice is not the one of our channel")
     return dict(found)
 
@@ -112,7 +113,8 @@ class Watch:
     def _channels(self) -> list[Channel]:
         try:
             params = {"channel_id": self.channel_id}
-            return list(self._client.read("GET", "actions/watch", params=params).read(Channels).watch)
+            found = self._client.read("GET", "actions/watch", params=params).read(Channels).watch
+            return [channel for channel in found if channel.channel_id == self.channel_id]
         except ConnectorError as error:
             if error.message.startswith("NOT_SUBSCRIBED"):
                 return []

@@ -62,7 +62,8 @@ class Answer:
     def _refuse_for_all(self, results: Sequence[ItemResult]) -> None:
         """A right that we lack may be said row by row."""
         codes = {result.code for result in results}
-        if len(codes) == 1 and codes <= OPERATOR | {"INVALID_MODULE"}:
+        alone = len(results) == 1  # then it may as well be this record that is hidden or closed to us
+        if len(codes) == 1 and codes <= {"INVALID_MODULE"} | (frozenset() if alone else OPERATOR):
             first = results[0]
             raise error_of(self.response, {"code": first.code, "message": first.message}, where=self.where)
 
@@ -97,7 +98,10 @@ class Client:
     def read(self, method: str, path: str, **arguments: Any) -> Answer:
         """A call that changes nothing; counted as a read also where the host is writing."""
         with purpose("read"):
-            return self.call(method, path, **arguments)
+            answer = self.call(method, path, **arguments)
+        if answer.response.status_code >= 400:  # rows of refusals are no records
+            raise error_of(answer.response, answer.body, where=answer.where)
+        return answer
 
     def call(
         self,
@@ -164,6 +168,8 @@ class Client:
         told = response.headers.get("X-API-CREDITS-REMAINING", "")
         if told.isdigit():
             self.credits_left = int(told)
+        elif response.status_code < 300:
+            self.credits_left = None  # the window has moved on: less than half is used again
         if response.status_code != 429:
             with self._lock:
                 self._refused = 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncline.sdk import ConnectorConfig
 
-__all__ = ["ACCOUNTS", "DataCenter", "Trigger", "ZohoConfig"]
+__all__ = ["ACCOUNTS", "DataCenter", "Trigger", "ZohoConfig", "is_safe"]
 
 DataCenter = Literal["us", "eu", "in", "au", "cn", "jp", "ca", "sa"]
 Trigger = Literal["workflow", "approval", "blueprint", "pathfinder", "orchestration"]
@@ -50,6 +52,8 @@ class ZohoConfig(ConnectorConfig):
     """The unique field of tasks that holds our key."""
     triggers: tuple[Trigger, ...] = ()
     """The automations that run on what we write; none by default, so that a sync does not start campaigns."""
+    cadences: bool = False
+    """Whether what we write may enrol people in cadences, whose mails go to them; `triggers` is silent about those."""
     task_owner: str | None = None
     """A user id that owns our tasks; null leaves it to Zoho, which takes the user we log in as."""
     notify_url: str | None = None
@@ -62,6 +66,13 @@ class ZohoConfig(ConnectorConfig):
         base = self.accounts_url or ACCOUNTS[self.data_center]
         return f"{base.rstrip('/')}/oauth/v2/token"
 
+    @field_validator("accounts_url", "api_url")
+    @classmethod
+    def _encrypted(cls, url: str | None) -> str | None:
+        if url is not None and not is_safe(url):
+            raise ValueError("credentials travel there, so it must be an https address")
+        return url
+
     @model_validator(mode="after")
     def _notices_are_proven(self) -> ZohoConfig:
         token = self.notify_token.get_secret_value() if self.notify_token else ""
@@ -70,3 +81,17 @@ class ZohoConfig(ConnectorConfig):
         if len(token) > _LONGEST_NOTIFY_TOKEN:
             raise ValueError(f"notify_token has {len(token)} characters; Zoho takes at most {_LONGEST_NOTIFY_TOKEN}")
         return self
+
+
+def is_safe(url: str) -> bool:
+    """Whether credentials may be sent there: https, or this machine, or a name that exists nowhere.
+
+    The last (RFC 2606) stand for this machine in recordings.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".invalid")
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and here))

@@ -6,18 +6,16 @@ A refresh token gives at most 10 access tokens in 10 minutes (vendor sheet §2),
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
-from syncline.errors import AuthError
+from syncline.errors import AuthError, RateLimitError
 from syncline.sdk import Context
 from syncline.sdk.http import json_of, purpose
-from syncline_zoho.config import ZohoConfig
+from syncline_zoho.config import ZohoConfig, is_safe
 from syncline_zoho.errors import token_error, translated
 from syncline_zoho.payloads import TokenAnswer
 
@@ -48,9 +46,13 @@ class Tokens:
 
     @property
     def identity(self) -> str:
-        """A fingerprint of whom we log in as; what is kept belongs to it."""
+        """A fingerprint of whom we log in as, and where; what is kept belongs to it.
+
+        The address too: a token kept from before `api_url` named a sandbox would still lead to the real account.
+        """
         parts = (
             self._config.token_url,
+            self._config.api_url or "",
             self._config.client_id,
             self._config.client_secret.get_secret_value(),
             self._config.refresh_token.get_secret_value(),
@@ -88,12 +90,14 @@ class Tokens:
                 "POST", self._config.token_url, data=self._form(), raise_for_status=False, allow_redirects=False
             )
         error = token_error(response, where=where)
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            self._context.http.slow_down(error.retry_after)  # no other thread knocks either: that would go on counting
         if error is not None:
             raise error
         with translated(where, response):
             answer = TokenAnswer.model_validate(json_of(response, where))
         api_url = (self._config.api_url or answer.api_domain).rstrip("/")
-        _refuse_plain_http(api_url, where)
+        _refuse_unsafe(api_url, where)
         until = self._context.clock() + timedelta(seconds=answer.expires_in) - _EARLY
         self._keep(answer.access_token, api_url, until)
         return Token(answer.access_token, api_url, until)
@@ -113,15 +117,6 @@ class Tokens:
         self._context.keep[_KEPT] = json.dumps(kept)
 
 
-def _refuse_plain_http(url: str, where: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not _stays_here(parts.hostname or ""):
+def _refuse_unsafe(url: str, where: str) -> None:
+    if not is_safe(url):
         raise AuthError(f"the address of the API, {url}, is not https; no token is sent there", where=where)
-
-
-def _stays_here(host: str) -> bool:
-    """Loopback; and names that exist nowhere (RFC 2606), which stand for it in recordings."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".invalid")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 __all__ = [
     "Channel",
@@ -28,6 +28,9 @@ __all__ = [
     "TokenProblem",
     "Users",
 ]
+
+_Number = Annotated[str, BeforeValidator(str)]
+"""A channel's number: documented as a long, shown as text."""
 
 
 class _Payload(BaseModel):
@@ -72,6 +75,18 @@ class Problem(_Payload):
         """The errors that MULTIPLE_OR_MULTI_ERRORS stands for."""
         found = self.details.get("errors") or []
         return [Problem.model_validate(part) for part in found if isinstance(part, dict) and "code" in part]
+
+    @property
+    def duplicates(self) -> list[Problem]:
+        """Those of its errors that say that another record has a value which only one may have."""
+        return [problem for problem in (self.parts or [self]) if problem.code == "DUPLICATE_DATA"]
+
+    @property
+    def holder(self) -> str | None:
+        """The id of that record; None when it is hidden from us."""
+        record = self.details.get("duplicate_record")
+        id = record.get("id") if isinstance(record, Mapping) else self.details.get("id")
+        return str(id) if id else None
 
     @property
     def reason(self) -> str:
@@ -139,6 +154,13 @@ class RecordsPage(_Payload):
 
     data: tuple[Mapping[str, Any], ...] = ()
     info: PageInfo = PageInfo()
+
+    @field_validator("data")
+    @classmethod
+    def _each_has_an_id(cls, rows: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+        if not all(row.get("id") for row in rows):
+            raise ValueError("a record without an id")
+        return rows
 
 
 class Deleted(_Payload):
@@ -258,7 +280,7 @@ class Tags(_Payload):
 class Channel(_Payload):
     """A subscription to notices, one a module."""
 
-    channel_id: str
+    channel_id: _Number
     channel_expiry: AwareDatetime | None = None
     resource_name: str = ""
     notify_url: str = ""
@@ -276,9 +298,4 @@ class Notice(_Payload):
     operation: str
     ids: tuple[str, ...]
     server_time: int
-    channel_id: str
-
-    @field_validator("channel_id", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> str:
-        return str(value)
+    channel_id: _Number

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from syncline.errors import ConnectorError, CursorExpiredError
+from syncline.errors import ConnectorError, CursorExpiredError, TransientError
 from syncline.model import ChangePage, RemoteRecord, RemoteRef, Writer
 from syncline_zoho.client import Client
 from syncline_zoho.payloads import DeletedPage, RecordsPage
@@ -118,10 +118,11 @@ class Reader:
             if token is None or not page.data:
                 break
         end = Position(since=printed_datetime(began))
-        graves = self._graves(end.from_time)
-        if more or (graves and pages > 1):
-            yield from self._by_id("" if graves else last)
-        yield ChangePage(graves, end.text())
+        graves, listed = self._graves(end.from_time)
+        deleted = bool(graves) or not listed  # too many to list: who is not among all records is gone in any case
+        if more or (deleted and pages > 1):
+            yield from self._by_id("" if deleted else last)
+        yield ChangePage(graves if listed else [], end.text())
 
     @property
     def _too_wide(self) -> bool:
@@ -160,7 +161,9 @@ class Reader:
     def _changes(self, position: Position) -> Iterator[ChangePage]:
         if self._client.now() - parse_datetime(position.since) > _REMEMBERED:
             raise CursorExpiredError(f"deletions since {position.since} are no longer listed", where=self._object)
-        graves = self._graves(position.from_time)
+        graves, listed = self._graves(position.from_time)
+        if not listed:  # everything is read anew, and what is not there is gone
+            raise CursorExpiredError("more deletions than can be listed", where=self._object)
         if not position.began:
             position = replace(position, began=printed_datetime(self._client.server_time()))
         if graves:
@@ -177,7 +180,7 @@ class Reader:
             page = self._query(_after(position), "Modified_Time asc, id asc", converted=position.step == "converted")
             if page.data:
                 row = page.data[-1]
-                at = printed_datetime(parse_datetime(row["Modified_Time"]))
+                at = printed_datetime(self._changed_at(row))
                 if (at, str(row["id"])) == (position.at, position.id):
                     raise ConnectorError("a page of changes repeats itself", where=self._object)
                 position = replace(position, at=at, id=str(row["id"]))
@@ -192,11 +195,13 @@ class Reader:
 
     # Deletions
 
-    def _graves(self, since: str) -> list[RemoteRecord]:
-        """Tombstones since a time. Too many to list: everything is read anew, and what is not there is gone."""
+    def _graves(self, since: str) -> tuple[list[RemoteRecord], bool]:
+        """Tombstones since a time, and whether these are all: too many cannot be listed."""
         found: list[RemoteRecord] = []
         for number in range(1, _DELETED_PAGES + 1):
             page = self._deleted(since, number)
+            if page is None:
+                return found, False
             found += [
                 RemoteRecord(
                     RemoteRef(self._object, row.id),
@@ -208,17 +213,18 @@ class Reader:
                 for row in page.data
             ]
             if not page.info.more_records or not page.data:
-                return found
-        raise CursorExpiredError("more deletions than can be listed", where=self._object)
+                return found, True
+        return found, False
 
-    def _deleted(self, since: str, number: int) -> DeletedPage:
+    def _deleted(self, since: str, number: int) -> DeletedPage | None:
+        """A page of deletions; None where the list leads no further."""
         params = {"type": "all", "page": number, "per_page": PAGE}
         headers = {"If-Modified-Since": since}
         try:
             return self._client.read("GET", f"{self._object}/deleted", params=params, headers=headers).read(DeletedPage)
         except ConnectorError as error:
             if error.message.startswith(_BOOK_IS_FULL):
-                raise CursorExpiredError(error.message, where=self._object) from error
+                return None
             raise
 
     # Records
@@ -227,15 +233,22 @@ class Reader:
         return [self._record(row) for row in rows]
 
     def _record(self, row: Mapping[str, Any]) -> RemoteRecord:
-        changed = row.get("Modified_Time")
         return RemoteRecord(
             ref=RemoteRef(self._object, str(row["id"])),
             fields={name: decode(self._columns.get(name), row.get(name)) for name in self._fields},
             emails=tuple(str(row[name]) for name in _EMAILS if row.get(name)),
-            changed_at=parse_datetime(changed) if changed else None,
+            changed_at=self._changed_at(row),
             changed_by=self._writer(row.get("Modified_By")),
             successor=_successor(row),
         )
+
+    def _changed_at(self, row: Mapping[str, Any]) -> datetime:
+        """Of every record: without it no read knows where it stands."""
+        try:
+            return parse_datetime(row["Modified_Time"])
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"unexpected answer: record {row['id']} has no Modified_Time that can be read"
+            raise TransientError(text, where=self._object) from error
 
     def _writer(self, user: Any) -> Writer:
         id = user.get("id") if isinstance(user, Mapping) else None

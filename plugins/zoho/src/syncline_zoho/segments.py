@@ -9,15 +9,13 @@ from syncline.errors import ConfigError
 from syncline.model import Member, Outcome, Status
 from syncline_zoho.client import Client
 from syncline_zoho.payloads import ItemResult, RecordsPage, Tags
-from syncline_zoho.saving import problem_outcome
+from syncline_zoho.saving import MOST_IDS, problem_outcome
 
 __all__ = ["MOST_MEMBERS", "Segments"]
 
 MOST_MEMBERS: Final = 100
 """Records a tag call takes: 100 on one page, 500 on another (sheet §6); the smaller one."""
 _LONGEST: Final = 25
-_IDS: Final = 50
-"""Ids a list may be asked for: the parameter holds 1,024 characters, an id 19 and a comma (OpenAPI 2026, record)."""
 
 
 class Segments:
@@ -64,8 +62,8 @@ class Segments:
         found: set[str] = set()
         for module, group in _by_module(members).items():
             ids = list(dict.fromkeys(m.ref.id for m in group))
-            for start in range(0, len(ids), _IDS):
-                params = {"fields": "Tag", "ids": ",".join(ids[start : start + _IDS]), "per_page": 200}
+            for start in range(0, len(ids), MOST_IDS):
+                params = {"fields": "Tag", "ids": ",".join(ids[start : start + MOST_IDS]), "per_page": 200}
                 page = self._client.read("GET", module, params=params).read(RecordsPage)
                 found |= {str(row["id"]) for row in page.data if segment.casefold() in _tags(row)}
         return found
@@ -81,7 +79,7 @@ class Segments:
             if action == "add_tags":
                 body["over_write"] = False
             results = self._client.call("POST", f"{module}/actions/{action}", body=body).items("data", len(ids))
-            by_id = dict(zip(ids, results, strict=True))
+            by_id = _by_id(ids, results)
             done |= {m.key: _outcome(m, by_id[m.ref.id]) for m in group}
         return [done.get(m.key, Outcome(m.key, Status.UNCHANGED, m.ref)) for m in members]
 
@@ -97,6 +95,12 @@ def _by_module(members: Sequence[Member]) -> dict[str, list[Member]]:
     for member in members:
         found.setdefault(member.ref.object, []).append(member)
     return found
+
+
+def _by_id(ids: Sequence[str], results: Sequence[ItemResult]) -> dict[str, ItemResult]:
+    """A result names its record, whatever the order; one that does not is taken for the record at its place."""
+    placed = dict(zip(ids, results, strict=True))
+    return placed | {r.id: r for r in results if r.id in placed}
 
 
 def _tags(row: Mapping[str, Any]) -> set[str]:

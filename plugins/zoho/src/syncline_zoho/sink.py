@@ -16,7 +16,7 @@ from syncline_zoho.config import ZohoConfig
 from syncline_zoho.payloads import FieldsPage, LayoutsPage, Modules, Orgs
 from syncline_zoho.preparing import Preparation
 from syncline_zoho.reading import Reader
-from syncline_zoho.saving import MOST, upsert
+from syncline_zoho.saving import MOST, Automation, upsert
 from syncline_zoho.segments import MOST_MEMBERS, Segments
 from syncline_zoho.tasks import TASKS, create_tasks, key_spec
 from syncline_zoho.values import Column, column_of
@@ -44,6 +44,7 @@ class ZohoSink(Sink[ZohoConfig]):
         super().__init__(config, context)
         self.task_fields: Sequence[FieldSpec] = (key_spec(config.key_field),)
         self.client = Client(config, context)
+        self._automation = Automation(config.triggers, config.cadences)
         self._segments = Segments(self.client)
         self._watch = Watch(self.client, config.notify_url, config.notify_token)
         self._described: dict[str, Mapping[str, Column]] = {}
@@ -117,7 +118,7 @@ class ZohoSink(Sink[ZohoConfig]):
         _refuse_misuse(object, writes)
         names = list({name for write in writes for name in write.fields})
         columns = self._columns(object, names)
-        return upsert(self.client, object, writes, self.config.triggers, columns, lambda: self._describe(object))
+        return upsert(self.client, object, writes, self._automation, columns, lambda: self._describe(object))
 
     def create_tasks(self, tasks: Sequence[TaskWrite]) -> Sequence[Outcome]:
         _refuse_more_than(MOST, tasks, TASKS)
@@ -126,7 +127,7 @@ class ZohoSink(Sink[ZohoConfig]):
         if len({task.key for task in tasks}) < len(tasks):
             raise ContractError("two tasks of one call have the same key", where=TASKS)
         self._refuse_doubling()
-        return create_tasks(self.client, tasks, self.config.key_field, self.config.task_owner, self.config.triggers)
+        return create_tasks(self.client, tasks, self.config.key_field, self.config.task_owner, self._automation)
 
     def _refuse_doubling(self) -> None:
         """Once a run, before the first task: without a unique key a repeated call would create them again."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from syncline.model import FieldSpec, Outcome, RemoteRef, Status, TaskWrite
 from syncline_zoho.client import Client
 from syncline_zoho.payloads import ItemResult
-from syncline_zoho.saving import insert, problem_outcome
+from syncline_zoho.saving import Automation, insert, problem_outcome
 from syncline_zoho.values import shortened
 
 __all__ = ["TASKS", "create_tasks", "key_spec"]
@@ -26,10 +26,10 @@ def key_spec(name: str) -> FieldSpec:
 
 
 def create_tasks(
-    client: Client, tasks: Sequence[TaskWrite], key_field: str, owner: str | None, triggers: Sequence[str]
+    client: Client, tasks: Sequence[TaskWrite], key_field: str, owner: str | None, automation: Automation
 ) -> Sequence[Outcome]:
     """One Outcome per task, same order; one call."""
-    results = insert(client, TASKS, [_row(t, key_field, owner) for t in tasks], triggers)
+    results = insert(client, TASKS, [_row(t, key_field, owner) for t in tasks], automation.of_tasks())
     return [_outcome(t, r, key_field) for t, r in zip(tasks, results, strict=True)]
 
 
@@ -63,13 +63,7 @@ def _about(ref: RemoteRef) -> dict[str, Any]:
 def _outcome(task: TaskWrite, result: ItemResult, key_field: str) -> Outcome:
     if result.ok:
         return Outcome(task.key, Status.CREATED, RemoteRef(TASKS, result.id) if result.id else None)
-    if result.code == "DUPLICATE_DATA" and result.field == key_field:
-        return Outcome(task.key, Status.UNCHANGED, _there(result))
+    for twin in result.duplicates:  # an earlier answer was lost; since then more may be wrong with its words
+        if twin.field == key_field:
+            return Outcome(task.key, Status.UNCHANGED, RemoteRef(TASKS, twin.holder) if twin.holder else None)
     return problem_outcome(task.key, result)
-
-
-def _there(result: ItemResult) -> RemoteRef | None:
-    """The task that has our key: an earlier answer was lost."""
-    twin = result.details.get("duplicate_record")
-    id = twin.get("id") if isinstance(twin, Mapping) else result.id
-    return RemoteRef(TASKS, str(id)) if id else None

@@ -65,9 +65,19 @@ def column_of(meta: FieldMeta, required: frozenset[str]) -> Column:
 
 
 def decode(column: Column | None, raw: Any) -> Value:
-    """The value of a field as it came. Several options are joined with `;`, a reference is its id."""
+    """The value of a field as it came. Several options are joined with `;`, a reference is its id.
+
+    What its field could not hold (a formula that failed, a masked number) is its text: one odd value ends no run.
+    """
     if raw is None or isinstance(raw, bool):
         return raw
+    try:
+        return _decoded(column, raw)
+    except (ValueError, ArithmeticError):
+        return raw if isinstance(raw, str) else _json(raw)
+
+
+def _decoded(column: Column | None, raw: Any) -> Value:
     kind = column.field.kind if column else None
     if kind == "number":
         return _number(raw, column.field.scale if column else None)
@@ -101,8 +111,11 @@ def _text(kind: str | None, raw: str) -> Value:
 
 
 def parse_datetime(text: str) -> datetime:
-    """`2026-11-21T10:00:00+05:30`; aware and UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    """`2026-11-21T10:00:00+05:30`; aware and UTC. ValueError when it has no offset: whose time it is, nobody knows."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment.astimezone(UTC)
 
 
 def printed_datetime(moment: datetime) -> str:

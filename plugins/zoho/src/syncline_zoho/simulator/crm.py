@@ -198,7 +198,7 @@ class Crm:
             and clean.get(n) in (None, "")
         ]
         _raise_all(errors)
-        self._refuse_trouble(values, None)
+        self._refuse_trouble(values, None, by)
         self._refuse_duplicates(module, clean, None, at)
         stamp, who = self.stamp(), _user(by)
         row: dict[str, Any] = dict.fromkeys(fields)
@@ -223,7 +223,7 @@ class Crm:
                 if n in fields and fields[n].mandatory and v in (None, "")
             ]
         )
-        self._refuse_trouble({**row, **values}, id)
+        self._refuse_trouble({**row, **values}, id, by)
         self._refuse_duplicates(module, clean, id, at)
         self._store(module, row | clean, by)
         self._noted(module, id, "update")
@@ -307,8 +307,10 @@ class Crm:
             raise _locked(id)
         return row
 
-    def _refuse_trouble(self, values: Mapping[str, Any], id: str | None) -> None:
-        """A record goes by its id, its texts in unique fields, and its address."""
+    def _refuse_trouble(self, values: Mapping[str, Any], id: str | None, by: str) -> None:
+        """A record goes by its id, its texts in unique fields, and its address. Only our calls meet faults."""
+        if by != SYNC_USER:
+            return
         names = [str(v) for n, v in values.items() if isinstance(v, str) and ("Key" in n or n == "Email")]
         trouble = self._trouble(id or "", *names)
         if trouble == "lock":
@@ -471,7 +473,7 @@ class Crm:
     def add_tags(self, module: str, id: str, names: Sequence[str], over_write: bool, by: str) -> list[str]:
         """The record's tags afterwards."""
         row = self._editable(module, id, 0)
-        self._refuse_trouble(row, id)
+        self._refuse_trouble(row, id, by)
         new = self._tag_list(module, [{"name": n} for n in names])
         kept = [] if over_write else [t for t in row["Tag"] if t["id"] not in {n["id"] for n in new}]
         if len(kept) + len(new) > _MOST_TAGS:
@@ -482,7 +484,7 @@ class Crm:
 
     def remove_tags(self, module: str, id: str, names: Sequence[str], by: str) -> list[str]:
         row = self._editable(module, id, 0)
-        self._refuse_trouble(row, id)
+        self._refuse_trouble(row, id, by)
         gone = {name.casefold() for name in names}
         self._store(module, row | {"Tag": [t for t in row["Tag"] if t["name"].casefold() not in gone]}, by)
         self._noted(module, id, "update")

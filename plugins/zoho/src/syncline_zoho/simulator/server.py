@@ -47,6 +47,7 @@ _PAGE: Final = 200
 _WITHOUT_TOKEN: Final = 2_000
 _FIELDS: Final = 50
 _TRIGGERS: Final = frozenset({"workflow", "approval", "blueprint", "pathfinder", "orchestration"})
+_CADENCED: Final = frozenset({"Leads", "Contacts"})
 _NO_UPSERT: Final = frozenset({"Tasks", "Calls", "Events", "Notes"})
 _TOKEN_LIFE: Final = timedelta(hours=24)
 _BIN: Final = timedelta(days=60)
@@ -118,6 +119,8 @@ class ZohoSimulator(VendorSimulator):
         self.concurrency = 20
         self.triggered: list[list[str]] = []
         """What `trigger` said, call by call; everything when it was absent."""
+        self.cadences: list[set[str]] = []
+        """For which actions the cadences of the module ran, call by call."""
 
     def seed(self) -> None:
         self._open()
@@ -575,7 +578,7 @@ class ZohoSimulator(VendorSimulator):
         by = body.get("duplicate_check_fields")
         if by is not None:
             self._check_duplicate_fields(module, by)
-        self._written(module, rows, body)
+        self._written(module, rows, body, {"insert", "update"})
         return results_answer("data", [self._upsert_row(module, row, by, at) for at, row in enumerate(rows)], 200)
 
     def _check_duplicate_fields(self, module: str, by: Any) -> None:
@@ -599,7 +602,7 @@ class ZohoSimulator(VendorSimulator):
         rows = rows_of(body, "data", 1 if id else _MOST)
         if id is not None:
             rows = [{**rows[0], "id": id}]
-        self._written(module, rows, body)
+        self._written(module, rows, body, {"insert" if request.method == "POST" else "update"})
         work = self._insert_row if request.method == "POST" else self._update_row
         results = [work(module, row, at) for at, row in enumerate(rows)]
         return results_answer("data", results, 201 if request.method == "POST" else 200)
@@ -624,8 +627,10 @@ class ZohoSimulator(VendorSimulator):
         self.count("upserts")
         return saved_item(saved, "update")
 
-    def _written(self, module: str, rows: Sequence[Any], body: Mapping[str, Any]) -> None:
+    def _written(self, module: str, rows: Sequence[Any], body: Mapping[str, Any], actions: set[str]) -> None:
         """Credits, and what automation was asked for: everything, unless the call says otherwise."""
+        if module in _CADENCED:
+            self.cadences.append(actions - _skipped(body, actions))
         trigger = body.get("trigger", sorted(_TRIGGERS))
         if not isinstance(trigger, list) or not set(trigger) <= _TRIGGERS:
             raise RefusedError(400, "INVALID_DATA", "invalid data", api_name="trigger", json_path="$.trigger")
@@ -717,3 +722,16 @@ class ZohoSimulator(VendorSimulator):
             message = "the module name given seems to be invalid"
             raise RefusedError(400, "INVALID_MODULE", message, resource_path_index=0)
         return name
+
+
+def _skipped(body: Mapping[str, Any], actions: set[str]) -> set[str]:
+    """The actions for which no cadence runs; an upsert has to say which of its two (upsert records, API v8)."""
+    found: set[str] = set()
+    for number, entry in enumerate(body.get("skip_feature_execution", [])):
+        path = f"$.skip_feature_execution[{number}]"
+        if not isinstance(entry, dict) or entry.get("name") != "cadences":
+            raise RefusedError(400, "INVALID_DATA", "invalid data", api_name="name", json_path=f"{path}.name")
+        if len(actions) > 1 and entry.get("action") not in actions:
+            raise RefusedError(400, "INVALID_DATA", "invalid data", api_name="action", json_path=f"{path}.action")
+        found |= {str(entry["action"])} if "action" in entry else actions
+    return found
