@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from syncline.errors import CursorExpiredError
-from syncline.model import Field, RemoteRecord, RemoteRef, Value, microseconds
+from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value, microseconds
 from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, cursors, runs
@@ -61,38 +62,56 @@ def _refresh_object(
     fields = target.read_fields(object_name)
     stream = f"mirror:{object_name}"
     read = 0
-    unseen: set[str] = set()
-    """Of a read from the very beginning: the records known before that have not come yet."""
+    whole = _Whole()
 
-    def pages(cursor: str | None) -> None:
-        nonlocal read, unseen
-        whole = cursor is None
-        if whole:
+    def take(page: ChangePage, cursor: str | None) -> None:
+        nonlocal read
+        _store(database, target, stream, fields, page.records, cursor, now)
+        read += len(page.records)
+        progress.advance(f"read {target.connection}", len(page.records))
+
+    def everything() -> None:
+        whole.begun = True
+        if whole.at is None:
             with database.read() as connection:
-                unseen = crm.known_refs(connection, target.connection, object_name)
-        last: str | None = None
-        for page in sink.changes(object_name, fields, cursor):
-            last = page.cursor or last
-            _store(database, target, stream, fields, page.records, None if whole else page.cursor, now)
-            read += len(page.records)
-            unseen -= {record.ref.id for record in page.records}
-            progress.advance(f"read {target.connection}", len(page.records))
-        if whole:  # only now: a whole read that was cut off begins again, or deletions before it would be missed
-            _store(database, target, stream, fields, (), last, now)
+                whole.unseen = crm.known_refs(connection, target.connection, object_name)
+        for page in sink.changes(object_name, fields, whole.at):
+            take(page, None)
+            whole.at = page.cursor or whole.at
+            whole.unseen -= {record.ref.id for record in page.records}
+        # Kept only now: in another process a read that was cut off begins again, or it would miss deletions before it.
+        _store(database, target, stream, fields, (), whole.at, now)
 
     def attempt() -> None:
         with database.read() as connection:
             cursor = _position(connection, target.connection, stream, fields)
         try:
-            pages(cursor)
+            if cursor is None or whole.begun:
+                everything()
+                return
+            for page in sink.changes(object_name, fields, cursor):
+                take(page, page.cursor)
         except CursorExpiredError:
-            pages(None)
+            whole.at = None
+            everything()
 
     retry(attempt)
-    if unseen:
+    if whole.unseen:
         with database.write() as connection:
-            crm.note_deleted(connection, target.connection, object_name, unseen)
+            crm.note_deleted(connection, target.connection, object_name, whole.unseen)
     return read
+
+
+@dataclass(slots=True)
+class _Whole:
+    """A read from the very beginning: where it has got to, so that weather does not send it back to the start.
+
+    `unseen` are the records known before that have not come yet.
+    """
+
+    begun: bool = False
+    at: str | None = None
+    unseen: set[str] = field(default_factory=set)
 
 
 def _position(connection: Connection, name: str, stream: str, fields: Sequence[str]) -> str | None:
