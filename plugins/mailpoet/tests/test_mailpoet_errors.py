@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from pathlib import Path
 
+import certifi
 import pymysql
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -118,7 +120,7 @@ def test_nobody_listens(simulate, connect, mariadb):
         connect(simulate(mariadb, people=5), host="127.0.0.1:9").check()
 
 
-def test_a_connection_that_is_killed_in_the_middle(simulate, connect, mariadb):
+def test_a_read_that_breaks_off_goes_on_from_its_last_page(simulate, connect, mariadb):
     """What was read before is safe: from its cursor the rest is found."""
     simulator = simulate(mariadb, people=60)
     source = connect(simulator, page_size=10)
@@ -180,6 +182,27 @@ def test_a_file_that_is_not_there_is_not_made(connect, simulate, tmp_path: Path)
     with pytest.raises(ConfigError, match="unable to open"):
         connect(simulator, file=str(tmp_path / "none.db")).check()
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_server_without_encryption_is_not_spoken_to_where_it_is_asked_for(simulate, connect, mariadb):
+    """Who sits between us and the server could say that it has none."""
+    simulator = simulate(mariadb, people=5)
+    with administrator() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@have_ssl")
+        if cursor.fetchone() == ("YES",):
+            pytest.skip("this MariaDB offers encryption")
+    with pytest.raises(ConfigError, match="SSH tunnel without ca"):
+        connect(simulator, ca=certifi.where()).check()
+
+
+def test_a_certificate_that_does_not_fit_is_no_weather():
+    """As PyMySQL says it: as a server that cannot be reached."""
+    error = pymysql.err.OperationalError(
+        2003, "Can't connect to MySQL server on 'db.example' (certificate verify failed)"
+    )
+    error.original_exception = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+    with pytest.raises(ConfigError, match="look at ca"), translated("blog"):
+        raise OperationalError("SELECT 1", {}, error)
 
 
 def test_a_certificate_that_cannot_be_read(simulate, connect, mariadb, tmp_path: Path):

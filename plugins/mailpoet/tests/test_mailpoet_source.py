@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from syncline.errors import ConfigError, CursorExpiredError, RecordError
+from syncline.errors import ConfigError, CursorExpiredError, RecordError, SchemaDriftError
 from syncline_mailpoet import MailPoetSource, client, statements
 from syncline_mailpoet.simulator import APPLE, UNSUBSCRIBE
 
@@ -107,6 +107,14 @@ def test_the_session_can_only_read(simulate, connect, server):
     source = connect(simulate(server, people=5))
     with source._database._engine.connect() as connection, pytest.raises(DBAPIError, match=r"READ ONLY|readonly"):
         connection.exec_driver_sql("UPDATE wp_mailpoet_subscribers SET first_name = ''")
+
+
+def test_the_server_gives_up_before_we_do(simulate, connect, mariadb):
+    """Else a statement whose reader has gone would go on, on a live site."""
+    source = connect(simulate(mariadb, people=5))
+    with source._database._engine.connect() as connection:
+        (statement, lock) = connection.exec_driver_sql("SELECT @@max_statement_time, @@lock_wait_timeout").one()
+    assert 0 < lock <= statement < source._database._arguments()["read_timeout"]
 
 
 def test_the_session_reads_what_is_committed(simulate, connect, mariadb):
@@ -265,12 +273,30 @@ def test_rows_that_are_held_are_found_later(simulate, connect, pull, server, str
     assert {r.key for r in again} - {r.key for r in found} == {str(max(r.payload["id"] for r in found) - 1)}
 
 
-def test_our_clock_ahead_loses_nothing(simulate, connect, pull, mariadb):
-    """Settled is what is old by the server's clock, where that is behind ours."""
+def test_our_clock_ahead_loses_nothing(simulate, connect, mariadb):
+    """Settled is what is old by the server's clock, where that is behind ours; also if it was not when we began."""
     simulator = simulate(mariadb)
-    server_time = connect(simulator).check().server_time
+    source = connect(simulator)
+    server_time = source.check().server_time
+    assert source._database.now() == simulator.now(), "ours is the earlier one"
     simulator.advance(server_time - simulator.now() + timedelta(hours=5))
-    assert connect(simulator)._database.now() - server_time < timedelta(minutes=5)
+    assert timedelta(0) <= source._database.now() - server_time < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("stream", ["subscribers", "lists", "clicks"])
+def test_a_clock_that_is_set_back_loses_nothing(simulate, connect, pull, server, stream):
+    """What happens then is dated before what was read last."""
+    simulator = simulate(server)
+    source, who = connect(simulator), simulator.emails[0]
+    simulator.advance(timedelta(hours=9))
+    simulator.click(who)
+    _, cursor = pull(source, stream)
+    simulator.advance(timedelta(hours=-3))
+    other = simulator.emails[1]
+    simulator.click(other)
+    simulator.unsubscribe(other)
+    found = {r.payload["email"] for r in pull(source, stream, cursor)[0]}
+    assert other in found
 
 
 def test_numbers_that_are_given_again_are_read(simulate, connect, pull, mariadb):
@@ -292,6 +318,46 @@ def test_numbers_that_are_given_again_are_read(simulate, connect, pull, mariadb)
         next(e.id for r in found if r.payload["id"] == last for e in source.normalize(r)) for found in (records, again)
     )
     assert old != new
+
+
+@pytest.mark.parametrize("stream", ["unsubscribes", "opens"])
+@pytest.mark.parametrize("more", [2, 5], ids=["up to the last number read", "beyond it"])
+def test_a_backup_that_was_restored_is_read_again(simulate, connect, pull, server, stream, more):
+    """Also where the numbers were given again before the next pull."""
+    simulator = simulate(server)
+    for who in simulator.emails[:6]:
+        simulator.unsubscribe(who, None)
+    simulator.advance(timedelta(days=1))
+    source, table = connect(simulator), f"wp_mailpoet_{statements.STREAMS[stream].name}"
+    records, cursor = pull(source, stream)
+    last = max(r.payload["id"] for r in records)
+    simulator.run(f"DELETE FROM {table} WHERE id > {last - 4}")  # noqa: S608  # ours
+    numbers = range(last - 3, last - 3 + more)
+    for number in numbers:
+        simulator.run(
+            f"INSERT INTO {table} (id, newsletter_id, subscriber_id, queue_id, created_at)"  # noqa: S608  # ours
+            f" VALUES ({number}, 1, 3, 1, '2026-06-01 22:00:00')"
+        )
+    with pytest.raises(CursorExpiredError, match="a backup was restored"):
+        pull(source, stream, cursor)
+    again, after = pull(source, stream)
+    fresh = {r.payload["id"] for r in again} - {r.payload["id"] for r in records if r in again}
+    assert fresh == set(numbers)
+    assert pull(source, stream, after)[1] == after, "and that was it"
+
+
+def test_rows_that_were_deleted_cost_no_second_reading(simulate, connect, pull, server):
+    """As when a newsletter is deleted, the row that was read last among them."""
+    simulator = simulate(server)
+    source = connect(simulator)
+    simulator.advance(timedelta(days=1))
+    _, cursor = pull(source, "opens")
+    simulator.run("DELETE FROM wp_mailpoet_statistics_opens WHERE newsletter_id = 6")
+    simulator.run(f"DELETE FROM wp_mailpoet_statistics_opens WHERE id = {json.loads(cursor)['floor']}")  # noqa: S608  # ours
+    again, _ = pull(source, "opens", cursor)
+    assert all(json.loads(cursor)["people"].get(str(r.payload["id"] // 1000 * 1000)) for r in again), (
+        "watched blocks only"
+    )
 
 
 # People who are gone
@@ -378,6 +444,32 @@ def test_an_older_mailpoet_lacks_columns(simulate, connect, pull, events, server
     for stream in source.streams:
         found = events(source, pull(source, stream)[0])
         assert found == whole.get(stream, found)
+
+
+def test_a_column_that_goes_while_we_are_connected_is_done_without(simulate, connect, pull, server):
+    """One failed read; then the tables are looked at again. Not even the cause's words hold the statement's values."""
+    simulator = simulate(server, people=20)
+    source = connect(simulator)
+    before, _ = pull(source, "unsubscribes")
+    simulator.unsubscribe(simulator.emails[0])
+    simulator.run("ALTER TABLE wp_mailpoet_statistics_unsubscribes DROP COLUMN method")
+    with pytest.raises(SchemaDriftError, match="method") as caught:
+        pull(source, "unsubscribes")
+    assert "hidden" in str(caught.value.__cause__)
+    assert len(pull(source, "unsubscribes")[0]) == len(before) + 1
+
+
+def test_tables_of_different_collations_are_read_alike(simulate, connect, pull, mariadb):
+    """As on sites that were moved, or are old (sheet, §8)."""
+    simulator = simulate(mariadb, people=20)
+    simulator.send("Grüße 🎉", "https://www.example.com/x")
+    simulator.click(simulator.emails[0])
+    source = connect(simulator)
+    whole = {stream: pull(source, stream)[0] for stream in source.streams}
+    for table, other in (("newsletters", "utf8mb4_general_ci"), ("sending_queues", "utf8mb4_bin")):
+        simulator.run(f"ALTER TABLE wp_mailpoet_{table} CONVERT TO CHARACTER SET utf8mb4 COLLATE {other}")
+    assert {stream: pull(source, stream)[0] for stream in source.streams} == whole
+    assert any(r.payload["campaign"] == "Grüße 🎉" for r in whole["clicks"])
 
 
 def test_a_time_that_mysql_calls_zero_is_no_time(simulate, connect, pull, mariadb):

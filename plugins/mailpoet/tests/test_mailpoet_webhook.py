@@ -117,6 +117,13 @@ def test_another_sites_webhook_is_refused(site, simulate, connect):
         connect(site).receive(other.webhook(other.click(other.emails[0])))
 
 
+def test_another_blogs_webhook_is_refused(site, simulate, connect):
+    """All blogs of a multisite have one wp-config.php, and each its own rows under the same numbers."""
+    blog = simulate(prefix="wp_2_")
+    with pytest.raises(WebhookRejectedError, match="another blog"):
+        connect(site).receive(blog.webhook(blog.click(blog.emails[0])))
+
+
 def test_without_a_secret_nobody_is_trusted(site, connect):
     request = site.webhook(site.click(site.emails[0]), secret="")
     with pytest.raises(WebhookRejectedError, match="webhook_secret is not set"):
@@ -151,10 +158,16 @@ def test_the_plugin_and_the_connector_speak_of_the_same(site):
     assert "'sha256=' . hash_hmac('sha256', $time . '.' . $body, SYNCLINE_SECRET)" in php
 
 
-def test_the_plugin_is_balanced():
-    """There is no PHP here to try it with; this much can be said without."""
+def test_the_plugin_leaves_the_readers_redirect_alone():
+    """Without PHP this much can be said: before `shutdown` it asks and sends nothing, and nothing escapes it."""
     php = re.sub(r"(?m)^\s*(//|\*|/\*).*$", "", PLUGIN.read_text("utf-8"))
     for opening, closing in ("()", "[]", "{}"):
         assert php.count(opening) == php.count(closing)
+    hook = php.partition("function syncline_link_clicked(")[2].partition("\nfunction ")[0]
+    before, _, after = hook.partition("add_action('shutdown'")
+    assert not re.search(r"wpdb|wp_remote|getId|syncline_(click|send)", before)
+    tried, _, caught = after.partition("catch (\\Throwable")
+    assert "syncline_click(" in tried
+    assert "syncline_send(" in tried
+    assert "getMessage" not in caught, "a message may hold an address"
     assert "'blocking' => false" in php
-    assert "mailpoet_link_clicked" in php

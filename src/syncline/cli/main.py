@@ -325,6 +325,10 @@ def drift(
     """Say how a vendor's answers in a fresh recording differ in shape from those that are kept; exit code 3 if so."""
     known, found = shapes(kept or Path("cassettes") / fresh.name), shapes(fresh)
     both = known.keys() & found.keys()
+    if not both:
+        raise ConfigError(
+            f"{fresh} has no call in common with what is kept, so nothing was compared; name it with --kept"
+        )
     differences = compare(known, found)
     for difference in differences:
         print(difference)  # noqa: T201  # the result

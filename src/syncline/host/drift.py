@@ -27,29 +27,29 @@ _ID: Final = re.compile(
 )
 _VERSION: Final = re.compile(r"v?\d+(\.\d+)+|v\d+|\d{4}-\d{2}(-beta)?")
 _LISTED: Final = "[]"
+_MAPPING: Final = "a mapping"
+_NOTHING: Final = "nothing"
+_NO_JSON: Final = object()
 
 
 @dataclass(slots=True)
 class CallShape:
-    """All answers to one call with one status: key path → kinds of value seen there, and in how many answers."""
+    """All answers to one call with one status: key path → kinds of value there, and how many of them there were."""
 
-    answers: int = 0
     kinds: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     seen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    mappings: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, body: Any) -> None:
-        self.answers += 1
-        found = defaultdict(set)
         for path, kind in _kinds(body):
-            found[path].add(kind)
-        for path, kinds in found.items():
-            self.kinds[path] |= kinds
+            self.kinds[path].add(kind)
             self.seen[path] += 1
+            self.mappings[path] += kind == _MAPPING
 
     @property
     def always(self) -> set[str]:
-        """The keys that every answer has."""
-        return {path for path, count in self.seen.items() if count == self.answers}
+        """The keys that every mapping has which might have them."""
+        return {path for path, count in self.seen.items() if count >= self.mappings[_parent(path)] > 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,7 @@ def shapes(folder: Path) -> dict[str, CallShape]:
     found: dict[str, CallShape] = defaultdict(CallShape)
     for path in files:
         for interaction in _interactions(path):
-            body = _json(interaction["response"]["body"].get("string", ""))
-            if body is not None:
-                found[_call(interaction)].add(body)
+            found[_call(interaction)].add(_json(interaction["response"]["body"].get("string", "")))
     return dict(found)
 
 
@@ -88,15 +86,15 @@ def compare(kept: Mapping[str, CallShape], fresh: Mapping[str, CallShape]) -> li
 
 def _differ(kept: CallShape, fresh: CallShape) -> Iterator[str]:
     for path in sorted(kept.always - fresh.kinds.keys()):
-        if (_parent(path) in fresh.kinds or not _parent(path)) and not path.endswith(_LISTED):  # a list may be empty
+        if fresh.mappings.get(_parent(path)):  # a list may be empty, and what is null has no keys
             yield f"{path} is gone"
     for path in sorted(fresh.kinds.keys() - kept.kinds.keys()):
-        if (_parent(path) in kept.kinds or not _parent(path)) and not path.endswith(_LISTED):
+        if kept.mappings.get(_parent(path)) and not path.endswith(_LISTED):
             yield f"{path} is new ({_words(fresh.kinds[path])})"
     for path in sorted(kept.kinds.keys() & fresh.kinds.keys()):
-        was, now = kept.kinds[path] - {"nothing"}, fresh.kinds[path] - {"nothing"}
+        was, now = kept.kinds[path] - {_NOTHING}, fresh.kinds[path] - {_NOTHING}
         if was and now - was:
-            yield f"{path} is {_words(now)}, was {_words(was)}"
+            yield f"{path or 'the answer'} is {_words(now)}, was {_words(was)}"
 
 
 def _parent(path: str) -> str:
@@ -122,37 +120,43 @@ def _call(interaction: Mapping[str, Any]) -> str:
 
 def _template(path: str) -> str:
     """The path with its ids left out, so that two accounts' calls are the same call."""
-    return "/".join(
-        "{id}" if _ID.fullmatch(part) and not _VERSION.fullmatch(part) else part for part in path.split("/")
-    )
+    return "/".join("{id}" if _is_id(part) else part for part in path.split("/"))
 
 
 def _json(body: Any) -> Any:
+    """The answer; `_NO_JSON` for a page of text or a table, which have no keys to compare."""
     try:
-        return json.loads(body)
+        return json.loads(body) if body else None
     except (TypeError, ValueError):
-        return None  # a page of text, a table: they have no keys to compare
+        return _NO_JSON
 
 
 def _kinds(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every key path of a JSON value with the kind of what it holds."""
+    """Every key path of a JSON value with the kind of what it holds; the value itself has the path \"\"."""
+    yield path, _kind(value)
     if isinstance(value, dict):
-        if path:
-            yield path, "a mapping"
         for name, inner in value.items():
-            yield from _kinds(inner, f"{path}.{name}" if path else str(name))
+            key = "{id}" if _is_id(str(name)) else str(name)
+            yield from _kinds(inner, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        if path:
-            yield path, "a list"
         for inner in value:
             yield from _kinds(inner, f"{path}{_LISTED}")
-    elif path:
-        yield path, _kind(value)
+
+
+def _is_id(word: str) -> bool:
+    return _ID.fullmatch(word) is not None and _VERSION.fullmatch(word) is None
 
 
 def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "a boolean"
+    match value:
+        case None:
+            return _NOTHING
+        case bool():
+            return "a boolean"
+        case dict():
+            return _MAPPING
+        case list():
+            return "a list"
+    if value is _NO_JSON:
+        return "no JSON"
     return "a number" if isinstance(value, int | float) else "text"

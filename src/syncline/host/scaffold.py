@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
@@ -23,9 +24,17 @@ _SUFFIX: Final = ".tmpl"
 def write_package(role: Role, name: str, folder: Path) -> list[Path]:
     """The files of a package `syncline-NAME` in `folder`, with a simulator and its contract tests.
 
-    ConfigError when the name cannot be one, or when there is already something in the folder: nothing is overwritten.
+    ConfigError when the name cannot be one, or is taken, or when there is already something in the folder: nothing is
+    overwritten.
     """
     _refuse_bad_name(name)
+    try:
+        return _write(role, name, folder)
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror}; name another folder with --folder") from error
+
+
+def _write(role: Role, name: str, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty; name another one with --folder")
     words = _words(name)
@@ -45,6 +54,9 @@ def _refuse_bad_name(name: str) -> None:
         )
     if keyword.iskeyword(name):
         raise ConfigError(f"{name!r} is a word of Python; take another name")
+    module = f"syncline_{_words(name)['module']}"
+    if find_spec(module) is not None:  # two of one kind are an error, of which the host could only name one
+        raise ConfigError(f"{name!r} is taken: the package {module} is installed already; take another name")
 
 
 def _words(name: str) -> dict[str, str]:

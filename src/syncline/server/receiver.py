@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
 from typing import Any, Final
@@ -20,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _WITHIN: Final = 4.5
 """Seconds to answer in: the most impatient vendor waits for five. One that is put off comes again, harmlessly."""
+_MOST_WAITING: Final = 1000
+"""So many requests of a connection may wait for its plugin, those included that have been put off since."""
 
 
 class Answer(IntEnum):
@@ -36,7 +40,15 @@ class Receiver:
     One thread calls it, so that a slow plugin holds up neither the loop nor other connections, and none needs locks.
     """
 
-    def __init__(self, name: str, connector: Connector[Any], writer: Writer, *, within: float = _WITHIN) -> None:
+    def __init__(
+        self,
+        name: str,
+        connector: Connector[Any],
+        writer: Writer,
+        *,
+        within: float = _WITHIN,
+        most_waiting: int = _MOST_WAITING,
+    ) -> None:
         if not isinstance(connector, Receives):
             raise TypeError(f"{name}: {connector.kind} does not take webhooks")
         self.name = name
@@ -44,6 +56,7 @@ class Receiver:
         self._receives: Receives = connector
         self._writer = writer
         self._within = within
+        self._places = threading.BoundedSemaphore(most_waiting)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"syncline-receive-{name}")
 
     def close(self) -> None:
@@ -51,15 +64,19 @@ class Receiver:
 
     async def take(self, request: WebhookRequest) -> Answer:
         """KEPT when it is on disk, or was before; never raises."""
+        if not self._places.acquire(blocking=False):  # the plugin is stuck
+            return Answer.LATER
         kept: Future[Outcome | None] = Future()
+        waiting = deque([request])
         try:
-            self._thread.submit(self._open, request, kept)
+            self._thread.submit(self._open, waiting, kept)
             async with asyncio.timeout(self._within):
                 return self._answer(await asyncio.wrap_future(kept))
         except WebhookRejectedError as error:
             self.refused(error.message)
             return Answer.REFUSED
         except TimeoutError:
+            waiting.clear()  # its turn is still to come, its body need not be held until then
             _log.warning("%s: a webhook was not kept within %s seconds, and is put off", self.name, self._within)
         except StoreError:
             pass  # the writer has said so
@@ -73,13 +90,14 @@ class Receiver:
         if self._writer.count_refused(self.name, reason):
             _log.warning("%s: a webhook was refused; the report says how many were, and why", self.name)
 
-    def _open(self, request: WebhookRequest, kept: Future[Outcome | None]) -> None:
+    def _open(self, waiting: deque[WebhookRequest], kept: Future[Outcome | None]) -> None:
         """In the thread: verify, read, and hand on to the writer."""
+        self._places.release()
         if kept.cancelled():  # it has waited too long
             return
         try:
-            letter = open_request(self.name, self._receives, request)
-        except WebhookRejectedError as error:
+            letter = open_request(self.name, self._receives, waiting.pop())
+        except Exception as error:  # noqa: BLE001  # whoever waits gets an answer
             if kept.set_running_or_notify_cancel():
                 kept.set_exception(error)
             return

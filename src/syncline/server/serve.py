@@ -32,7 +32,7 @@ def serve(host: Host, address: str, port: int, *, ready: Callable[[Sequence[str]
     `ready` is told the URL of each connection once they are reachable. Nothing logs in anywhere. ConfigError when no
     connection takes webhooks, when the address cannot be used, or the extra `serve` is not installed.
     """
-    uvicorn, make_app = _libraries()
+    uvicorn, make_app, protocol = _libraries()
     names = host.receiving_names()
     if not names:
         raise ConfigError(
@@ -48,6 +48,8 @@ def serve(host: Host, address: str, port: int, *, ready: Callable[[Sequence[str]
         app = make_app(by_name, writer, settings)
         config = uvicorn.Config(
             app,
+            http=protocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,  # it would show addresses, and with them secrets
@@ -63,17 +65,18 @@ def serve(host: Host, address: str, port: int, *, ready: Callable[[Sequence[str]
             uvicorn.Server(config).run(sockets=[bound])
 
 
-def _libraries() -> tuple[Any, Callable[..., FastAPI]]:
+def _libraries() -> tuple[Any, Callable[..., FastAPI], type[Any]]:
     """They are heavy, and an extra: who does not receive does not need them."""
     try:
         import uvicorn
 
         from syncline.server.app import make_app
+        from syncline.server.protocol import Impatient
     except ImportError as error:
         raise ConfigError(
             f"receiving webhooks needs the library {error.name}, which is not installed: pip install 'syncline[serve]'"
         ) from error
-    return uvicorn, make_app
+    return uvicorn, make_app, Impatient
 
 
 @contextlib.contextmanager

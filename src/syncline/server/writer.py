@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple, Self
 from syncline.errors import StoreError
 from syncline.store.database import Database, version_of
 from syncline.store.webhooks import Counts, Outcome, add_counts
-from syncline.sync.webhooks import Letter, take
+from syncline.sync.webhooks import Letter, short_reason, take
 
 __all__ = ["Writer"]
 
@@ -26,7 +25,6 @@ _AT_ONCE: Final = 500  # letters in one transaction
 _COUNTS_WAIT: Final = 1.0  # seconds after which counts are written that no letter has taken along
 _REASONS: Final = 20  # different ones a connection and day: a plugin may quote what a stranger sent
 _OTHER: Final = "other reasons"
-_NUMBER: Final = re.compile(r"\d{2,}")  # "signed 412 s ago" is the same as "signed 413 s ago"
 
 
 class _Job(NamedTuple):
@@ -78,7 +76,7 @@ class Writer:
 
         Counts are written along with the next letters, or within a second: what is refused costs no transaction.
         """
-        reason = _NUMBER.sub("…", reason)
+        reason = short_reason(reason)
         with self._lock:
             known = self._reasons_of(name)
             first = reason not in known
@@ -118,21 +116,24 @@ class Writer:
     def _write(self, jobs: Sequence[_Job]) -> None:
         with self._lock:
             counts, self._counts = self._counts, Counter()
-        if not jobs and not counts:
-            return
+        if jobs or counts:
+            self._try(jobs, counts)
+
+    def _try(self, jobs: Sequence[_Job], counts: Counts) -> None:
         try:
             outcomes = self._commit([job.letter for job in jobs], counts)
         except StoreError as error:
             _log.error("%s", error)  # it says what to do; where it was raised does not matter
-            self._failed(jobs, counts, error)
+            self._put_back(counts)
+            self._failed(jobs, error)
         except Exception as error:  # noqa: BLE001  # whoever waits for an answer gets one
-            if len(jobs) > 1:  # one of them is to blame, and the others must not suffer for it
-                self._put_back(counts)
+            if len(jobs) + bool(counts) > 1:  # one of them is to blame, and the others must not suffer for it
                 for job in jobs:
-                    self._write([job])
+                    self._try([job], Counter())
+                self._try([], counts)
                 return
-            _log.exception("a webhook could not be kept; this is a bug of syncline")
-            self._failed(jobs, counts, error)
+            _log.exception("a webhook could not be kept, or counted; this is a bug of syncline")
+            self._failed(jobs, error)
         else:
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.done.set_result(outcome)
@@ -143,8 +144,7 @@ class Writer:
             add_counts(connection, counts, at)
             return take(connection, letters, at)
 
-    def _failed(self, jobs: Sequence[_Job], counts: Counts, error: Exception) -> None:
-        self._put_back(counts)
+    def _failed(self, jobs: Sequence[_Job], error: Exception) -> None:
         for job in jobs:
             job.done.set_exception(error)
 

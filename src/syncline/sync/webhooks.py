@@ -6,6 +6,7 @@ came and its records, which wait in the inbox for the next run.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,17 @@ from syncline.store.schema import BY_POLL, BY_WEBHOOK
 from syncline.store.webhooks import Arrival, Counts, Outcome
 from syncline.sync.report import SourceReport, WebhookReport
 
-__all__ = ["MOST_UNREAD", "Letter", "Notices", "open_request", "read_again", "report_on", "report_ways", "take"]
+__all__ = [
+    "MOST_UNREAD",
+    "Letter",
+    "Notices",
+    "open_request",
+    "read_again",
+    "report_on",
+    "report_ways",
+    "short_reason",
+    "take",
+]
 
 MOST_UNREAD: Final = 10_000
 """So many requests of a connection may wait to be read again: what nobody understands must not fill the disk."""
@@ -33,6 +44,10 @@ MOST_UNREAD: Final = 10_000
 _RUN: Final = "webhook"  # stands where other records name the run that read them
 _AT_ONCE: Final = 100
 _LONGEST: Final = 500  # characters of a reason; what a validation says may repeat the whole request
+_LONGEST_COUNTED: Final = (
+    200  # characters of a reason that is counted: it is part of an index, which takes no more than 2,700
+)
+_NUMBER: Final = re.compile(r"\d{2,}")
 _HARMLESS: Final = frozenset({"content-type", "content-length", "user-agent", "date", "x-request-id"})
 """Headers that are kept: they say what and who it was, and no vendor puts a secret there."""
 
@@ -58,6 +73,11 @@ def open_request(name: str, connector: Receives, request: WebhookRequest) -> Let
     except Exception as error:  # noqa: BLE001  # whatever it is, the vendor must not have to know
         reason = f"{type(error).__name__}: {error}"[:_LONGEST]
         return Letter(arrival._replace(reason=reason, request=_whole(request)), ())
+
+
+def short_reason(reason: str) -> str:
+    """Why a request was refused, as it is counted: "signed 412 s ago" is the same as "signed 413 s ago"."""
+    return _NUMBER.sub("…", reason)[:_LONGEST_COUNTED]
 
 
 def take(connection: Connection, letters: Sequence[Letter], at: datetime) -> list[Outcome | None]:
@@ -105,7 +125,7 @@ def _again(database: Database, name: str, connector: Receives, row: webhooks.Unr
     except WebhookRejectedError as error:
         with database.write() as connection:
             webhooks.drop(connection, row.id)
-            webhooks.add_counts(connection, Counts({(name, "refused", error.message): 1}), at)
+            webhooks.add_counts(connection, Counts({(name, "refused", short_reason(error.message)): 1}), at)
         return
     with database.write() as connection:
         if letter.arrival.reason is not None:

@@ -210,6 +210,8 @@ def _clean_response(response: dict[str, Any], redactor: Redactor | None = None) 
         for name, values in response["headers"].items()
         if _allowed(name, _RESPONSE_HEADERS)
     }
+    if redactor is not None:
+        response["headers"] = {n: [redactor.header(v) for v in values] for n, values in response["headers"].items()}
     body = response["body"]
     if body.get("string"):
         body["string"] = _scrub_bytes(body["string"])

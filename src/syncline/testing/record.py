@@ -10,6 +10,7 @@ two underscores, lists and mappings as JSON:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -71,7 +72,9 @@ def settings_of(kind: str, model: type[Any], env: Mapping[str, str]) -> Any:
             place = found
             for key in outer:
                 place = place.setdefault(key, {})
-            place[last] = json.loads(text) if text.startswith(("[", "{")) else text
+                if not isinstance(place, dict):
+                    raise ConfigError(f"the environment says two things of {kind}: {name}, and what is above it")
+            place[last] = _setting(text)
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -80,6 +83,14 @@ def settings_of(kind: str, model: type[Any], env: Mapping[str, str]) -> Any:
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigError(f"the environment does not say how to reach {kind}: {told}") from None
+
+
+def _setting(text: str) -> Any:
+    """A list or a mapping as JSON; a secret may begin like one, and is a text all the same."""
+    if text.startswith(("[", "{")):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    return text
 
 
 def connector_class(kind: str) -> type[Connector[Any]]:

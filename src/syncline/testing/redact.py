@@ -26,13 +26,18 @@ _PERSONAL: Final = re.compile(
     r"(?i)birth|geo|latitude|longitude|zip|postal|phone|mobile|fax|^ip|_ip$|ip_?address|salary"
 )
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
-_NUMBER: Final = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,6}(\.\d+)?|[+-]?\d{1,9}\.\d+")
 _OPAQUE: Final = re.compile(
-    r"[0-9a-fA-F]{8,64}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9A-Za-z]{15,18}|\d{6,20}"
+    r"(?=.*[a-fA-F])(?=.*\d)[0-9a-fA-F]{8,64}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?:\d\w\w|a\d\w)[0-9A-Za-z]{12}(?:[0-9A-Za-z]{3})?"
+    r"|1\d{9}(?:\d{3})?|\d{16,20}",
+    re.ASCII,
 )
+"""Digits alone are an id where they are longer than any telephone number, or a time since 1970."""
 _EMAIL: Final = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 _ADDRESS_OF_A_MACHINE: Final = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
-_WEB: Final = re.compile(r"(https?://[^/\s\"?#]+[^\s\"?#]*)[?#][^\s\"]*")
+_WEB: Final = re.compile(r"(https?://[^/\s\"?#]+[^\s\"?#]*)[?#][^\s\"<>]*")
+_HERE: Final = re.compile(r"((?:^|<)/[^\s\"?#<>]*)[?#][^\s\"<>]*")  # an address without its host
 
 
 class Redactor:
@@ -64,7 +69,7 @@ class Redactor:
     def value(self, value: Any, key: str = "") -> Any:
         """A JSON value, all the way down; `key` is what it stands under."""
         if isinstance(value, dict):
-            return {name: self.value(inner, name) for name, inner in value.items()}
+            return {self.text(name): self.value(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.value(inner, key) for inner in value]
         if isinstance(value, bool) or value is None or value == "":
@@ -78,6 +83,10 @@ class Redactor:
         text = _EMAIL.sub(lambda found: self._email(found[0]), text)
         text = _ADDRESS_OF_A_MACHINE.sub("192.0.2.1", text)
         return _WEB.sub(r"\1", text)
+
+    def header(self, text: str) -> str:
+        """A header of an answer. Some hold an address (`Location`, `Link`), and that need not be a whole one."""
+        return _HERE.sub(r"\1", self.text(text))
 
     def _text(self, text: str, key: str) -> str:
         if _PERSONAL.search(key):

@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -77,6 +78,35 @@ class Fault:
     key: str = "*"
 
 
+def _whole(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda given: isinstance(given, int) and not isinstance(given, bool) and least <= given <= most
+
+
+def _number(most: float) -> Callable[[Any], bool]:
+    return lambda given: isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= most
+
+
+def _text(given: Any) -> bool:
+    return isinstance(given, str)
+
+
+def _texts(given: Any) -> bool:
+    return given is None or (isinstance(given, Mapping) and all(_text(part) for pair in given.items() for part in pair))
+
+
+_SAID: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "on": ("a text such as 'GET /contacts*'", _text),
+    "key": ("a text such as '*@acme.example'", _text),
+    "after": ("a number of requests", _whole(0, sys.maxsize)),
+    "times": ("a number of requests, or null: for ever", lambda given: given is None or _whole(1, sys.maxsize)(given)),
+    "probability": ("a number from 0 to 1", _number(1)),
+    "status": ("an HTTP status, 200 to 599", _whole(200, 599)),
+    "headers": ("a mapping of texts", _texts),
+    "seconds": ("a number of seconds", _number(10**9)),
+}
+"""What a fault in a file may say, in words and as a question."""
+
+
 def _fault(given: Any, vendor: str) -> Fault:
     """A fault as a file says it; ConfigError when it says something that is none."""
     known = [field.name for field in fields(Fault)]
@@ -91,6 +121,9 @@ def _fault(given: Any, vendor: str) -> Fault:
     for name in given:
         if name not in known:
             raise ConfigError(f"{vendor}: a fault has no {name!r}; {did_you_mean(str(name), known)}")
+        wanted, right = _SAID.get(name, ("", lambda _: True))
+        if not right(given[name]):
+            raise ConfigError(f"{vendor}: {name} of the fault {given['kind']!r} is {wanted}; got {given[name]!r}")
     return Fault(**given)
 
 

@@ -70,3 +70,33 @@ def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("version: 1\n")
     with pytest.raises(ConfigError, match=r"x\.yaml is no recording"):
         shapes(tmp_path)
+
+
+def test_what_only_some_items_of_a_list_have_may_be_absent(tmp_path: Path) -> None:
+    items = [{"id": "1", "note": "x"}, {"id": "2"}]
+    assert _drift(tmp_path, {"items": [{"id": "3"}]}, kept={"items": items}) == []
+    assert _drift(tmp_path, {"items": [{"note": "y"}]}, kept={"items": items}) == [
+        "GET /v3/contacts/{id} 200: items[].id is gone"
+    ]
+
+
+def test_what_is_null_today_has_lost_no_keys(tmp_path: Path) -> None:
+    assert _drift(tmp_path, {**CONTACT, "properties": None}) == []
+
+
+def test_ids_as_keys_are_one_key(tmp_path: Path) -> None:
+    kept, fresh = {"results": {"10512": {"ok": True}}}, {"results": {"10999": {"ok": "yes"}}}
+    assert _drift(tmp_path, fresh, kept) == ["GET /v3/contacts/{id} 200: results.{id}.ok is text, was a boolean"]
+
+
+@pytest.mark.parametrize(("fresh", "now"), [([CONTACT], "a list"), ("Sorry!", "text")])
+def test_another_kind_of_answer_is_drift(tmp_path: Path, fresh: Any, now: str) -> None:
+    assert _drift(tmp_path, fresh) == [f"GET /v3/contacts/{{id}} 200: the answer is {now}, was a mapping"]
+
+
+def test_a_page_of_text_where_there_was_json_is_drift(tmp_path: Path) -> None:
+    kept = _tape(tmp_path / "kept.yaml", ("/v3/contacts/512", CONTACT))
+    fresh = _tape(tmp_path / "fresh.yaml", ("/v3/contacts/513", "Sorry"))
+    fresh.write_text(fresh.read_text("utf-8").replace(json.dumps("Sorry"), "<p>Sorry</p>"), "utf-8")
+    told = [str(difference) for difference in compare(shapes(kept), shapes(fresh))]
+    assert told == ["GET /v3/contacts/{id} 200: the answer is no JSON, was a mapping"]

@@ -139,6 +139,29 @@ def test_a_stranger_cannot_fill_the_store_with_reasons(desk: Any) -> None:
     assert counts["refused", "other reasons"] == 6
 
 
+def test_a_long_reason_is_cut_so_that_every_database_takes_it(desk: Any) -> None:
+    """It is part of an index, and a plugin may quote what a stranger sent."""
+    desk.writer.count_refused("shop", "no " + "x" * 100_000)
+    [(_, reason)] = desk.counts()
+    assert len(reason) == 200
+
+
+def test_counts_that_no_database_takes_do_not_keep_webhooks_from_being_kept(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from syncline.server import writer as module
+
+    def breaking(_connection: Any, counts: Any, _at: Any) -> None:
+        if counts:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "add_counts", breaking)
+    for name in ("a", "b"):
+        desk.writer.count_refused("shop", "poison")
+        assert desk.post(desk.body(name)).status_code == 200
+    assert records(desk) == ["a", "b"]
+
+
 def test_the_first_refusal_of_a_day_is_logged_and_says_nothing_of_the_request(
     desk: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,6 +379,29 @@ def test_a_slow_plugin_holds_up_nobody_but_itself(desk: Any) -> None:
         assert [found.status_code for found in desk.send(*requests, together=True)] == [503, 503, 200]
     finally:
         release.set()
+
+
+def test_what_waits_for_a_stuck_plugin_is_bounded(desk: Any) -> None:
+    """Those that were put off wait too, without their bodies; when it goes on, there is room again."""
+    release, stuck = threading.Event(), type(desk.source)(desk.source.config, desk.source.context)
+    asked: list[bytes] = []
+
+    def waits(request: WebhookRequest) -> list[RawRecord]:
+        asked.append(request.body)
+        release.wait(30)
+        return []
+
+    stuck.instead = waits
+    desk.receivers["stuck"] = receiver = Receiver("stuck", stuck, desk.writer, within=0.2, most_waiting=2)
+    sent = [("POST", "/hooks/stuck", {"content": name}) for name in (b"a", b"b", b"c", b"d", b"e")]
+    try:
+        assert {found.status_code for found in desk.send(*sent)} == {503}
+    finally:
+        release.set()
+    receiver._thread.submit(int).result()
+    receiver._within = 30
+    assert asked == [b"a"], "the others are no longer waited for"
+    assert desk.send(("POST", "/hooks/stuck", {"content": b"f"}))[0].status_code == 200
 
 
 def test_a_connection_that_cannot_receive_is_put_off(desk: Any) -> None:

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Request, Response
 
 from syncline.sdk import Http
 from syncline.testing.cassettes import CassetteError, Provenance, provenance_of, use_cassette
+from syncline.testing.redact import Redactor
 from syncline.testing.simulator import VendorSimulator
 
 DAY = date(2026, 6, 1)
@@ -25,6 +26,7 @@ class EchoSimulator(VendorSimulator):
         ("POST", "/token", "token"),
         ("GET", "/page", "page"),
         ("GET", "/tick", "tick"),
+        ("GET", "/moved", "moved"),
     ]
 
     def echo(self, request: Request) -> Response:
@@ -38,6 +40,14 @@ class EchoSimulator(VendorSimulator):
         link = {"next": f"{self.url}/page?cursor=2", "here": request.args.to_dict()}
         headers = {"X-Request-Id": "r-1", "Server-Timing": "db;dur=3", "Sforce-Limit-Info": "api-usage=1/10"}
         return Response(json.dumps(link), content_type="application/json", headers=headers)
+
+    def moved(self, request: Request) -> Response:
+        links = (
+            '<https://api.vendor.example/people?name=Lovelace&page=2>; rel="next", </people?name=Lovelace>; rel="prev"'
+        )
+        response = Response(status=201, headers={"Link": links, "Location": "/people/ada@acme.example?name=Lovelace"})
+        response.autocorrect_location_header = False
+        return response
 
     def tick(self, request: Request) -> Response:
         self.count("ticks")
@@ -134,6 +144,15 @@ def test_no_secret_and_no_unlisted_header_reaches_the_file(tape: Path) -> None:
     assert "Server-Timing" not in text
     assert "api-usage=1/10" in text
     assert simulator.name not in text.splitlines()[0]
+
+
+def test_a_redacted_recording_has_no_people_in_its_headers(tape: Path) -> None:
+    with EchoSimulator() as simulator, use_cassette(tape, record=True, today=DAY, redactor=Redactor()):
+        play(simulator.url, ("GET", "/moved?name=Lovelace", {}))
+    text = tape.read_text()
+    assert not [word for word in ("Lovelace", "ada", "acme") if word in text]
+    assert "/people/redacted-" in text
+    assert 'rel="next"' in text.replace("\\", "")
 
 
 def test_replay_hides_the_port_in_answers_too(tape: Path) -> None:

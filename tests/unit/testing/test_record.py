@@ -77,3 +77,26 @@ def test_what_the_environment_lacks_is_named_and_its_values_are_not(monkeypatch:
 def test_an_unknown_kind_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mailchimpp"]) == 1
     assert "did you mean 'mailchimp'" in capsys.readouterr().err
+
+
+def test_a_secret_that_begins_like_a_list_is_a_text() -> None:
+    model = connector_class("mailchimp").config_model
+    given = {"SYNCLINE_MAILCHIMP_API_KEY": "[hush-us1", "SYNCLINE_MAILCHIMP_AUDIENCE": "a"}
+    assert settings_of("mailchimp", model, given).api_key.get_secret_value() == "[hush-us1"
+
+
+def test_a_setting_that_is_said_twice_is_named() -> None:
+    given = {"SYNCLINE_SALESFORCE_LOGIN": "hush", "SYNCLINE_SALESFORCE_LOGIN__CLIENT_ID": "a"}
+    with pytest.raises(ConfigError, match="two things of salesforce: SYNCLINE_SALESFORCE_LOGIN__CLIENT_ID") as caught:
+        settings_of("salesforce", connector_class("salesforce").config_model, given)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_recording_without_a_call_that_is_kept_compares_nothing_and_says_so(
+    newsletter: MailchimpSimulator, tmp_path: Path
+) -> None:
+    assert main(["mailchimp", "--out", str(tmp_path)]) == 0
+    compared = ["drift", str(tmp_path / "account"), "--kept", str(tmp_path / "opens" / "read.yaml")]
+    result = CliRunner().invoke(app, compared)
+    assert isinstance(result.exception, ConfigError)
+    assert "no call in common" in str(result.exception)

@@ -56,3 +56,21 @@ def test_what_is_no_json_keeps_its_kind_and_size() -> None:
     assert redactor.body(b"<p>Ada</p>", "text/html; charset=x") == b"(10 bytes of text/html, left out)"
     assert redactor.body(b"Id,Name\n1,Ada\n2,Bob\n", "text/csv") == b"Id,Name\n# 2 rows left out\n"
     assert redactor.body(b"", "text/csv") == b""
+
+
+def test_what_people_type_into_forms_goes_whatever_it_is_called() -> None:
+    """A list of names and values says nothing by its keys; digits may be a telephone, a long word a name."""
+    typed = ("393331234567", "+393331234", "0612345678", "Massimilianorossi", "alessandrorossi", "Telecomunicazioni")
+    redacted = Redactor().value([{"name": "x", "value": text} for text in typed])
+    assert [pair["value"] for pair in redacted if not pair["value"].startswith("redacted-")] == []
+
+
+def test_ids_and_times_stay_whatever_they_are_called() -> None:
+    ids = ("5725767000000524157", "00Q5g00000ABCDEFGH", "a015g000003XYZa", "1780300800", "1780300800000", "3f2a9c41d7")
+    assert Redactor().value(list(ids), "ref") == list(ids)
+
+
+def test_people_that_are_keys_go_too() -> None:
+    [key] = Redactor().value({"ada@acme.example": {"id": "1"}})
+    assert key.endswith("@redacted.example")
+    assert "ada" not in key

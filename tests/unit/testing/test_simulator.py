@@ -235,10 +235,18 @@ def test_answers_are_dated_by_the_simulated_time() -> None:
     [
         ({"kind": "stauts"}, "shop: there is no fault 'stauts'; did you mean 'status'?"),
         ({"kind": "status", "time": 1}, "shop: a fault has no 'time'; did you mean 'times'?"),
+        ({"kind": "slow", "seconds": "5m"}, "shop: seconds of the fault 'slow' is a number of seconds; got '5m'"),
+        ({"kind": "html", "times": "many"}, "shop: times of the fault 'html' is a number of requests, or null"),
+        ({"kind": "html", "times": 0}, "shop: times of the fault 'html' is a number of requests, or null"),
+        ({"kind": "html", "after": True}, "shop: after of the fault 'html' is a number of requests; got True"),
+        ({"kind": "html", "probability": 2}, "shop: probability of the fault 'html' is a number from 0 to 1; got 2"),
+        ({"kind": "status", "status": 42}, "shop: status of the fault 'status' is an HTTP status, 200 to 599; got 42"),
+        ({"kind": "status", "headers": {"A": 1}}, "shop: headers of the fault 'status' is a mapping of texts"),
+        ({"kind": "lock", "key": 7}, "shop: key of the fault 'lock' is a text"),
         ({"on": "*"}, "shop: a fault is a mapping with a kind"),
         ("slow", "shop: a fault is a mapping with a kind"),
     ],
-    ids=["kind", "key", "no kind", "no mapping"],
+    ids=lambda given: None if isinstance(given, str) and given.startswith("shop") else str(given),
 )
 def test_a_fault_that_is_none_is_refused_by_name(given: object, told: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, text
 from sqlalchemy.engine import URL
@@ -29,12 +30,18 @@ __all__ = ["MailPoetDatabase", "OpenBlock", "Row", "Server"]
 Row = dict[str, Any]
 """One row as the driver gives it, before a model reads it."""
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 120
+_LIMITS: Final = (
+    # The server itself gives up before we do: a statement whose reader is gone would go on, on somebody's live site.
+    # Each of the two reads its own comment (MariaDB in seconds, MySQL in milliseconds), neither the other's.
+    "SET SESSION lock_wait_timeout = 30"  # behind an ALTER TABLE of an update; else a day, or a year
+    " /*M!100101 , max_statement_time = 110 */ /*!50708 , max_execution_time = 110000 */"
+)
 _SESSION: Final = (
     "SET SESSION time_zone = '+00:00'",  # else TIMESTAMPs come in the server's zone (vendor sheet, §4: saw +2 h)
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+    _LIMITS,
 )
 
 
@@ -84,10 +91,10 @@ class MailPoetDatabase:
     def people_in_block(self, block: int, floor: int) -> list[Row]:
         return self._rows("opens", lambda s: s.people_in_block(block, floor))
 
-    def highest(self, stream: str) -> int:
-        """The highest id there is, 0 in an empty table."""
-        with self._session(stream) as connection:
-            return connection.execute(self._look(connection).highest(stream)).scalar_one() or 0
+    def last_until(self, stream: str, floor: int) -> Row | None:
+        """The `id` and `created_at` of the last row up to an id."""
+        rows = self._rows(stream, lambda s: s.last_until(stream, floor))
+        return rows[0] if rows else None
 
     def open_blocks(self) -> dict[int, OpenBlock]:
         """Every block of opens that reaches into the machine window."""
@@ -106,23 +113,22 @@ class MailPoetDatabase:
 
     def now(self) -> datetime:
         """Our time or the server's, whichever is earlier: rows must never look older than they are."""
-        return self._clock() - self._ahead
-
-    @cached_property
-    def _ahead(self) -> timedelta:
-        """By how much our clock is ahead of the server's; nothing for a file, which has no clock."""
-        if self._config.file is not None:
-            return timedelta()
+        if self._config.file is not None:  # has no clock
+            return self._clock()
         with self._session("clock") as connection:
             theirs: datetime = connection.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
-        return max(timedelta(), self._clock() - theirs.replace(tzinfo=UTC))
+        return min(self._clock(), theirs.replace(tzinfo=UTC))
 
     # One session
 
     @contextmanager
     def _session(self, what: str) -> Iterator[Connection]:
-        with translated(self._where(what)), self._engine.connect() as connection:
-            yield connection
+        try:
+            with translated(self._where(what)), self._engine.connect() as connection:
+                yield connection
+        except SchemaDriftError:
+            self._statements = None  # the tables are not what they were
+            raise
 
     def _rows(self, stream: str, statement: Callable[[Statements], Select[Any]]) -> list[Row]:
         with self._session(stream) as connection:
@@ -131,7 +137,7 @@ class MailPoetDatabase:
 
     @cached_property
     def _engine(self) -> Engine:
-        engine = create_engine(self._url(), poolclass=NullPool, connect_args=self._arguments())
+        engine = create_engine(self._url(), poolclass=NullPool, connect_args=self._arguments(), hide_parameters=True)
         event.listen(engine, "connect", _read_only_file if self._config.file is not None else _read_only_session)
         return engine
 
@@ -139,7 +145,7 @@ class MailPoetDatabase:
         config = self._config
         if config.file is not None:
             path = (self._folder / config.file).resolve()
-            return URL.create("sqlite", database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+            return URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
         password = config.password.get_secret_value() if config.password else None
         host, port, _ = config.address
         return URL.create("mysql+pymysql", config.user, password, host, port, config.name, {"charset": "utf8mb4"})
@@ -159,8 +165,7 @@ class MailPoetDatabase:
     def _encryption(self) -> dict[str, Any]:
         """Verified with `ca`; else what the driver does by itself: encrypted if the server offers it, unverified."""
         if self._config.ca is None:
-            host, _, socket = self._config.address
-            return {"ssl_disabled": True} if socket or host in _LOOPBACK else {}
+            return {"ssl_disabled": True} if self._config.address.socket else {}
         path = self._folder / self._config.ca
         try:
             return {"ssl": ssl.create_default_context(cafile=path)}
@@ -170,7 +175,7 @@ class MailPoetDatabase:
     # What is there
 
     def _look(self, connection: Connection) -> Statements:
-        """The statements for the tables as they are; looked up once."""
+        """The statements for the tables as they are; looked up once, and again when a column is gone."""
         if self._statements is None:
             columns = {name: self._columns(connection, name) for name in NEEDED}
             self._statements = Statements(self._config.prefix, columns)

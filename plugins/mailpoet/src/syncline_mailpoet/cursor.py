@@ -48,11 +48,13 @@ class Cursor(BaseModel):
 class IdCursor(Cursor):
     """All rows up to the id `floor` were read and no further ones will appear there.
 
+    `made` is when the row `floor` was made: after a backup is restored its number may be another row's.
     `people` is for opens: block of ids → what its people's rows add up to, so that a machine's row that became a
     person's shows.
     """
 
     floor: int = 0
+    made: str = ""
     people: dict[str, str] = {}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -25,6 +26,7 @@ _BUSY: Final = frozenset({1040, 1203, 1226})
 _NO_DATABASE: Final = 1049
 _NO_TABLE: Final = 1146
 _NO_COLUMN: Final = 1054
+_NOT_ENCRYPTED: Final = 2026
 _CANNOT_CONNECT: Final = frozenset({2002, 2003, 2005})
 
 _NAMED: Final = re.compile(r"(?:Unknown column '|no such column: )([^'\s]+)")
@@ -59,6 +61,10 @@ def _ours(error: BaseException, where: str) -> ConnectorError:
     said = f"{words} (error {code})" if code else words or type(error).__name__
     if code in _REFUSED:
         return AuthError(said + _GRANT, where=where)
+    if isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
+        return ConfigError("the server's certificate does not fit: look at ca, and at the name in host", where=where)
+    if code == _NOT_ENCRYPTED:
+        return ConfigError(f"{said}: turn it on there, or use an SSH tunnel without ca", where=where)
     if code in _BUSY:
         return RateLimitError(said, where=where)
     if code == _NO_DATABASE:

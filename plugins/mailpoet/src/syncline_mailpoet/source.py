@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
-from syncline.errors import ConfigError, did_you_mean
+from syncline.errors import ConfigError, CursorExpiredError, did_you_mean
 from syncline.model import Account, Event, Page, RawRecord, event_id
 from syncline.sdk import Context, Source, WebhookRequest
 from syncline_mailpoet.client import MailPoetDatabase, OpenBlock, Row
@@ -76,18 +76,37 @@ class MailPoetSource(Source[MailPoetConfig]):
 
     def _by_id(self, stream: str, start: IdCursor) -> Iterator[Page]:
         settled = self._database.settled()
-        after = floor = min(start.floor, self._database.highest(stream))  # numbers may be given again after a restart
-        pinned = False
+        floor, made = self._anchor(stream, start)
+        after, pinned = floor, False
         while True:
             rows = self._database.rows_after_id(stream, after)
             for row in rows:
                 pinned = pinned or _text(row["created_at"]) > settled
-                floor = floor if pinned else row["id"]
-            cursor = start.model_copy(update={"floor": floor})
+                floor, made = (floor, made) if pinned else (row["id"], _text(row["created_at"]))
+            cursor = start.model_copy(update={"floor": floor, "made": made})
             yield Page([_record(stream, row) for row in rows], cursor.text())
             if len(rows) < self.config.page_size:
                 return
             after = rows[-1]["id"]
+
+    def _anchor(self, stream: str, start: IdCursor) -> tuple[int, str]:
+        """From which row on to read, and when that one was made.
+
+        Numbers may be given again: after a restart of MySQL before 8.0, or when a backup was restored. Where the rows
+        that were read are simply gone, whatever gets their numbers is still ahead. Where they have them already, a row
+        up to the floor is younger than the floor's was: CursorExpiredError, and everything is read again.
+        """
+        last = self._database.last_until(stream, start.floor) if start.floor else None
+        if last is None:
+            return 0, ""
+        made = _text(last["created_at"])
+        if start.made and made > start.made:
+            raise CursorExpiredError(
+                f"row {last['id']} was made at {made}, and rows up to {start.floor} were read that were made until"
+                f" {start.made}: a backup was restored, and numbers were given again",
+                where=self._where(stream),
+            )
+        return last["id"], made
 
     def _for_the_first_time(self, stream: str, start: TimeCursor) -> Iterator[Page]:
         """By id, which every table has an index on; what changes meanwhile is found from `began` on."""
@@ -104,6 +123,8 @@ class MailPoetSource(Source[MailPoetConfig]):
 
     def _by_time(self, stream: str, start: TimeCursor) -> Iterator[Page]:
         settled = (self._database.settled(), 0)
+        if (start.at, start.id) > settled:  # a clock was set back: what happens now is dated before what was read
+            start = start.model_copy(update={"at": settled[0], "id": settled[1]})
         at = start
         while True:
             rows = self._database.rows_after_time(stream, at)

@@ -121,9 +121,10 @@ class Statements:
         later = or_(changed > after.at, and_(changed == after.at, row > after.id))
         return self._rows(stream, main).where(later).order_by(changed, row).limit(limit)
 
-    def highest(self, stream: str) -> Select[Any]:
-        """The highest id there is; NULL in an empty table."""
-        return select(func.max(self._main(stream).c.id))
+    def last_until(self, stream: str, floor: int) -> Select[Any]:
+        """The last row up to an id, and when it was made; none below the first row."""
+        main = self._main(stream)
+        return select(main.c.id, main.c.created_at).where(main.c.id <= floor).order_by(main.c.id.desc()).limit(1)
 
     def first_open_since(self, moment: str) -> Select[Any]:
         opens = self._main("opens")

@@ -32,6 +32,7 @@ class _Body(BaseModel):
 
     event: Literal["link_clicked"]
     site: str
+    prefix: str
     click: ClickRow
 
 
@@ -52,6 +53,11 @@ def clicked(request: WebhookRequest, config: MailPoetConfig, where: str) -> Clic
         raise WebhookRejectedError(
             f"the plugin says site {body.site[:80]!r}, this connection is {config.site!r}; SYNCLINE_SITE must be the"
             " same as the setting `site`",
+            where=where,
+        )
+    if body.prefix != config.prefix:
+        raise WebhookRejectedError(
+            f"the plugin reads tables of {body.prefix[:80]!r}, this connection of {config.prefix!r}: another blog",
             where=where,
         )
     return body.click

@@ -214,7 +214,7 @@ class MailPoetSimulator:
 
     def webhook(self, click: Row, *, secret: str | None = None, at: datetime | None = None) -> WebhookRequest:
         """What the must-use plugin sends for a click, after the row was written."""
-        told = {"event": "link_clicked", "site": self.site_name, "click": self._told(click)}
+        told = {"event": "link_clicked", "site": self.site_name, "prefix": self.prefix, "click": self._told(click)}
         return self.signed(json.dumps(told).encode(), secret=secret, at=at)
 
     def signed(self, body: bytes, *, secret: str | None = None, at: datetime | None = None) -> WebhookRequest:
