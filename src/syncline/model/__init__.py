@@ -14,6 +14,7 @@ from syncline.model.origin import Origin
 from syncline.model.record import Account, Page, RawRecord
 from syncline.model.write import (
     ChangePage,
+    Edit,
     Field,
     FieldKind,
     FieldSpec,
@@ -23,6 +24,7 @@ from syncline.model.write import (
     RemoteRecord,
     RemoteRef,
     Status,
+    TaskRef,
     TaskWrite,
     Value,
     Write,
@@ -35,6 +37,7 @@ __all__ = [
     "PROFILE_ATTRIBUTES",
     "Account",
     "ChangePage",
+    "Edit",
     "Event",
     "Field",
     "FieldKind",
@@ -49,6 +52,7 @@ __all__ = [
     "RemoteRecord",
     "RemoteRef",
     "Status",
+    "TaskRef",
     "TaskWrite",
     "Value",
     "Write",

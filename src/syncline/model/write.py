@@ -11,6 +11,7 @@ from typing import Literal
 
 __all__ = [
     "ChangePage",
+    "Edit",
     "Field",
     "FieldKind",
     "FieldSpec",
@@ -20,6 +21,7 @@ __all__ = [
     "RemoteRecord",
     "RemoteRef",
     "Status",
+    "TaskRef",
     "TaskWrite",
     "Value",
     "Write",
@@ -71,12 +73,24 @@ class RemoteRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """When one field was last changed, and by whom, as far as the CRM tells. `who` is its own name or id of them."""
+
+    at: datetime | None
+    by: Writer = "unknown"
+    who: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteRecord:
     """A CRM record as it stands, and who changed it last.
 
     `fields` holds every field that was asked for (None when empty). `emails` are as typed there.
     `successor` is the record this one lives on as (a converted lead's contact, a merge's survivor).
     A deletion is a tombstone: `deleted` with empty fields.
+
+    `edits` tells of single fields who changed them last, where the CRM keeps such a history; of all other fields
+    `changed_at` and `changed_by` of the record are what is known. `changed_who` is the CRM's own name or id of them.
     """
 
     ref: RemoteRef
@@ -86,6 +100,12 @@ class RemoteRecord:
     changed_by: Writer = "unknown"
     deleted: bool = False
     successor: RemoteRef | None = None
+    changed_who: str | None = None
+    edits: Mapping[str, Edit] = field(default_factory=dict)
+
+    def edit(self, name: str) -> Edit:
+        """Who changed this field last, as far as the CRM tells: of the field itself, else of the record."""
+        return self.edits.get(name) or Edit(self.changed_at, self.changed_by, self.changed_who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,14 @@ class TaskWrite:
     priority: Literal["low", "normal", "high", "urgent"]
     owner: str | None = None
     """The CRM's own user id; None leaves the choice to the CRM (the record's owner where it has one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """A task we created: our key, and the id the CRM gave it."""
+
+    key: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)

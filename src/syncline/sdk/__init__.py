@@ -2,6 +2,7 @@
 
 from syncline.sdk.config import ConnectorConfig
 from syncline.sdk.connector import (
+    ClosesTasks,
     Connector,
     Context,
     CreatesTasks,
@@ -18,6 +19,7 @@ from syncline.sdk.hookspecs import Simulator, SimulatorOptions, hookimpl
 from syncline.sdk.http import Http, Throttle
 
 __all__ = [
+    "ClosesTasks",
     "Connector",
     "ConnectorConfig",
     "Context",

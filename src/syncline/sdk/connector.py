@@ -25,6 +25,7 @@ from syncline.model import (
     Outcome,
     Page,
     RawRecord,
+    TaskRef,
     TaskWrite,
     Write,
 )
@@ -32,6 +33,7 @@ from syncline.sdk.config import ConnectorConfig
 from syncline.sdk.http import Http
 
 __all__ = [
+    "ClosesTasks",
     "Connector",
     "Context",
     "CreatesTasks",
@@ -165,6 +167,16 @@ class CreatesTasks(Protocol):
 
 
 @runtime_checkable
+class ClosesTasks(Protocol):
+    def close_tasks(self, tasks: Sequence[TaskRef]) -> Sequence[Outcome]:
+        """Close tasks of ours that are still open, for an undone run: one Outcome per task, same order.
+
+        UPDATED: it was open and is closed now, marked so that nobody takes it for done work where the CRM can say so.
+        UNCHANGED: somebody has closed or deleted it already; it is not touched. At most `limits.task_batch`.
+        """
+
+
+@runtime_checkable
 class KeepsSegments(Protocol):
     def set_members(self, segment: str, add: Sequence[Member], remove: Sequence[Member]) -> Sequence[Outcome]:
         """One Outcome per member, those of `add` first, same order. Adding one who is in, or removing one who is out,
@@ -182,5 +194,5 @@ class Prepares(Protocol):
 
 def capabilities(connector: type[Connector[Any]]) -> tuple[str, ...]:
     """What a connector can do, read off its methods: `read`, `receive`, `upsert`, `create_tasks`, …"""
-    names = ("read", "receive", "upsert", "changes", "create_tasks", "set_members", "prepare")
+    names = ("read", "receive", "upsert", "changes", "create_tasks", "close_tasks", "set_members", "prepare")
     return tuple(name for name in names if callable(getattr(connector, name, None)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
-from syncline.model import RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
+from syncline.model import Edit, RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
 from syncline.store import schema
 from syncline.store.batches import batches, insert_new, upsert
 from syncline.store.values import dump, load
@@ -97,6 +97,21 @@ def _mirror_row(name: str, record: RemoteRecord, match_fields: Mapping[str, str]
         "deleted": record.deleted,
         "successor_object": record.successor.object if record.successor else None,
         "successor_id": record.successor.id if record.successor else None,
+        "changed_who": record.changed_who,
+        "edits": _dump_edits(record.edits),
+    }
+
+
+def _dump_edits(edits: Mapping[str, Edit]) -> str | None:
+    if not edits:
+        return None
+    return json.dumps({name: [microseconds(e.at) if e.at else None, e.by, e.who] for name, e in edits.items()})
+
+
+def _load_edits(text: str | None) -> dict[str, Edit]:
+    known = json.loads(text) if text else {}
+    return {
+        name: Edit(from_microseconds(at) if at is not None else None, by, who) for name, (at, by, who) in known.items()
     }
 
 
@@ -163,6 +178,8 @@ def _mirror_record(row: object) -> MirrorRecord:
         changed_by=value["changed_by"],
         deleted=bool(value["deleted"]),
         successor=successor,
+        changed_who=value["changed_who"],
+        edits=_load_edits(value["edits"]),
     )
     return MirrorRecord(record, value["key"])
 
@@ -177,7 +194,8 @@ def note_written(
         before = known.get(ref)
         merged = {**(before.record.fields if before else {}), **fields}
         changed_at = before.record.changed_at if before else None  # ours is no later change of the other fields
-        records.append(RemoteRecord(ref, merged, changed_at=changed_at, changed_by="us"))
+        edits = {} if before is None else {name: e for name, e in before.record.edits.items() if name not in fields}
+        records.append(RemoteRecord(ref, merged, changed_at=changed_at, changed_by="us", edits=edits))
     for batch in batches(records):
         upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
 

@@ -97,6 +97,8 @@ class DeadLetter:
     first_us: int
     last_us: int
     run_id: str
+    edited: str | None = None
+    discarded: str | None = None
 
 
 # Runs

@@ -33,35 +33,44 @@ __all__ = [
     "WEBHOOK_UNREAD",
     "acknowledged",
     "action",
+    "alert",
     "attribute",
     "awaited",
     "conflict",
+    "consent",
     "cursor",
     "dead_letter",
+    "description",
     "event",
     "identifier",
     "keep",
     "lease",
     "link",
+    "link_history",
     "member",
     "meta",
     "metadata",
     "outbox",
+    "pause",
     "person",
     "raw",
     "remote",
     "remote_email",
+    "rollout",
     "run",
+    "schedule",
     "score",
     "score_history",
     "stale",
     "standing",
     "suppressed",
+    "undecided",
+    "usage",
     "webhook",
     "webhook_count",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 metadata = MetaData()
 
@@ -290,6 +299,8 @@ remote = Table(  # what we last read there
     Column("deleted", Boolean, nullable=False),
     Column("successor_object", Text),
     Column("successor_id", Text),
+    Column("changed_who", Text),  # the CRM's own name or id of whoever changed it
+    Column("edits", Text),  # field → [at_us, by, who], where the CRM tells of single fields
 )
 Index("remote_key", remote.c.connection, remote.c.key)
 
@@ -314,6 +325,21 @@ link = Table(
     Column("at_us", BigInteger, nullable=False),
     UniqueConstraint("connection", "object", "remote_id"),
 )
+
+link_history = Table(  # links that have ended: converted, merged, deleted, decided anew
+    "link_history",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("connection", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("remote_id", Text, nullable=False),
+    Column("how", Text, nullable=False),
+    Column("from_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+)
+Index("link_history_person", link_history.c.person_id, link_history.c.connection)
 
 acknowledged = Table(  # what the CRM last accepted from us
     "acknowledged",
@@ -348,6 +374,79 @@ conflict = Table(  # several candidates: a person decides
     Column("at_us", BigInteger, nullable=False),
 )
 
+undecided = Table(  # fields both sides changed, where the policy is to ask
+    "undecided",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("remote_id", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+    Column("theirs", Text, nullable=False),  # both values as store.values writes them
+    Column("theirs_us", BigInteger),
+    Column("theirs_by", Text, nullable=False),
+    Column("theirs_who", Text),
+    Column("ours", Text, nullable=False),
+    Column("ours_us", BigInteger),
+    Column("since_us", BigInteger, nullable=False),
+    Column("decision", Text),  # ours, theirs, value; none yet: it waits
+    Column("value", Text),  # of the decision `value`
+    Column("decided_us", BigInteger),
+)
+Index("undecided_person", undecided.c.person_id)
+
+description = Table(  # a CRM object's fields as they were when its mappings last passed preflight
+    "description",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("fields", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+)
+
+rollout = Table(  # how far the first runs into a CRM have got
+    "rollout",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("stage", Text, nullable=False),  # match, updates, creates, whole
+    Column("wave", Integer, nullable=False),  # of `creates`: which one is next, from 0
+    Column("since_us", BigInteger, nullable=False),
+)
+
+pause = Table(  # connections that are not written to, and until when
+    "pause",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # credentials, quota, undo, asked
+    Column("reason", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),  # none: until a person says so
+)
+
+usage = Table(  # what we have used of a connection's day
+    "usage",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),  # since 1970, UTC
+    Column("calls", BigInteger, nullable=False),
+    Column("write_calls", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+)
+
+# What people allow
+
+consent = Table(  # what each side says last; the most restrictive of them holds
+    "consent",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("granted", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("event_id", LargeBinary(16), nullable=False),  # breaks ties, so that arrival order does not matter
+)
+
 # What was done
 
 run = Table(
@@ -359,6 +458,29 @@ run = Table(
     Column("status", Text, nullable=False),  # running, killed, failed, or what Report.status says
     Column("as_of_us", BigInteger, nullable=False),
     Column("report", Text),
+    Column("sync", Text),  # the only one it ran; none: all of them
+    Column("person", Text),  # the key of the only one it was for
+    Column("undoes", Text),  # the run it takes back
+)
+
+schedule = Table(  # what the scheduler last did for a sync
+    "schedule",
+    metadata,
+    Column("sync", Text, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),  # the latest time that has been answered by a run
+    Column("run_id", Text),
+    Column("outcome", Text),
+)
+
+alert = Table(  # troubles somebody has been told of
+    "alert",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),  # the connection, the sync
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_us", BigInteger),
 )
 
 outbox = Table(
@@ -400,6 +522,8 @@ dead_letter = Table(
     Column("first_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False),
     Column("run_id", Text, nullable=False),
+    Column("edited", Text),  # field → the value a person gave it, for the next try
+    Column("discarded", Text),  # the payload that is not tried again
 )
 Index("dead_letter_person", dead_letter.c.person_id)
 
