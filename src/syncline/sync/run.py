@@ -5,66 +5,38 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
 from syncline.engine.embedded import assess_all
-from syncline.errors import (
-    AuthError,
-    ConfigError,
-    ConnectorError,
-    GuardError,
-    SchemaDriftError,
-    StoreError,
-    TransientError,
-)
+from syncline.errors import ConnectorError, GuardError, StoreError
 from syncline.events.classify import Classifier
 from syncline.model import event_id, microseconds
-from syncline.people import IdentityRules
-from syncline.scoring.program import Program
 from syncline.scoring.result import Assessment
-from syncline.sdk import Receives, Sink, Source
+from syncline.sdk import Receives, Source
 from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, runs, schema, webhooks
 from syncline.store.batches import batches, upsert
-from syncline.store.database import Database
 from syncline.store.profiles import put_keys
-from syncline.store.runs import OutboxRow
-from syncline.store.values import dump, dump_json, load
+from syncline.sync.course import Course, Setup, status_of
+from syncline.sync.crms import read_crms
 from syncline.sync.deliver import Deliverer
-from syncline.sync.mirror import describe, refresh, settle_unanswered
-from syncline.sync.plan import BY_ID, ActionRule, BatchPlan, MemberPlan, Planner, RecordPlan, TargetPlan, TaskPlan
-from syncline.sync.progress import NoProgress, Progress
+from syncline.sync.guards import hold_to_guard
+from syncline.sync.outbox import change_of, outbox_rows
+from syncline.sync.plan import BY_ID, BatchPlan, TargetPlan
+from syncline.sync.planner import Planner
+from syncline.sync.progress import Progress
 from syncline.sync.pull import PullReport, pull, purge_raw, replay
-from syncline.sync.report import RecordChange, Report, ScoreReport, SinkReport, SourceReport, calls_for, credits_for
-from syncline.sync.retry import Retry, retrying
+from syncline.sync.report import Report, ScoreReport, SourceReport, calls_for, credits_for
 from syncline.sync.target import Target
-from syncline.sync.webhooks import Notices, report_on, report_ways
+from syncline.sync.webhooks import report_on, report_ways
 
 __all__ = ["Runner", "Setup"]
 
 _PEOPLE_AT_ONCE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Everything a run needs, wired by the host."""
-
-    database: Database
-    program: Program
-    clock: Callable[[], datetime]
-    sources: Mapping[str, Source[ConnectorConfig]] = field(default_factory=dict)
-    sinks: Mapping[str, Sink[ConnectorConfig]] = field(default_factory=dict)
-    targets: Sequence[Target] = ()
-    rules: Sequence[ActionRule] = ()
-    classifiers: Mapping[str, Classifier] = field(default_factory=dict)
-    identity: IdentityRules = field(default_factory=IdentityRules)
-    retry: Retry = field(default_factory=retrying)
-    progress: Progress = field(default_factory=NoProgress)
-    raw_retention: timedelta = timedelta(days=30)
 
 
 class Runner:
@@ -75,10 +47,8 @@ class Runner:
         self._database = setup.database
         self._as_of = as_of
         self.run_id = f"{setup.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        self.report = Report(run_id=self.run_id, as_of=as_of.isoformat())
-        self._operations: dict[str, Counter[tuple[str, str, str]]] = {}
-        self._clears: Counter[str] = Counter()
-        self._calls_before: dict[str, int] = {}
+        self._course = Course(self._setup, self.run_id, as_of)
+        self.report = self._course.report
 
     # The three commands
 
@@ -111,7 +81,7 @@ class Runner:
     def plan(self, *, people: Sequence[int] | None = None) -> Report:
         """What a run would write now. Sources and CRMs are read; nothing is written but what was read."""
         self.pull()
-        targets = self._read_crms()
+        targets = read_crms(self._course)
         for batch in self._batches(targets, people):
             for target in targets:
                 part = batch.targets[target.connection]
@@ -133,7 +103,7 @@ class Runner:
             runs.start_run(connection, self.run_id, started, microseconds(self._as_of))
         try:
             self.pull()
-            targets = self._read_crms()
+            targets = read_crms(self._course)
             for batch in self._batches(targets, people):
                 self._commit(batch, targets)
             self._close_plan(targets)
@@ -188,7 +158,7 @@ class Runner:
             )
         except ConnectorError as error:
             report.error = str(error)
-            self._worsen(_status_of(error, otherwise="rejected"))
+            self._course.worsen(status_of(error, otherwise="rejected"))
         finally:
             stage.finish()
         _fill(report, result, source.context.http.metrics.total - before)
@@ -205,82 +175,6 @@ class Runner:
             report.webhook = report_on(self._database, name, since)
         if receiving:
             report_ways(self._database, receiving, since)
-
-    def _read_crms(self) -> list[Target]:
-        """The targets that can be planned for: described, preflighted, mirrored. A CRM out of reach drops out."""
-        ready = []
-        for target in self._setup.targets:
-            report = self.report.sinks.setdefault(target.connection, SinkReport())
-            sink = self._setup.sinks[target.connection]
-            self._calls_before[target.connection] = sink.context.http.metrics.total  # it may have been read as a source
-            progress = self._setup.progress
-            progress.start(f"read {target.connection}", None)
-            try:
-                self._same_account(target.connection, sink)
-                checked = describe(target, sink, self._setup.retry)
-                self._note_parked(report, checked)
-                notices = self._notices(target.connection, report)
-                refresh(
-                    self._database, checked, sink, retry=self._setup.retry, now=self._setup.clock(), progress=progress
-                )
-                settle_unanswered(self._database, target.connection, self._setup.clock())
-                report.notices = notices.settle(self._database) if notices else 0
-                ready.append(checked)
-            except GuardError as error:
-                report.error = str(error)
-                self._worsen("stopped")
-            except ConnectorError as error:
-                self._drop(report, error)
-            finally:
-                report.calls = self._calls(target)
-                progress.finish(f"read {target.connection}")
-        return ready
-
-    def _notices(self, name: str, report: SinkReport) -> Notices | None:
-        """What the CRM's webhooks have said so far. Those of a connection that is also a source are events instead."""
-        sink = self._setup.sinks[name]
-        if isinstance(sink, Source) or not isinstance(sink, Receives):
-            return None
-        report.webhook = report_on(self._database, name, self._setup.clock() - self._setup.raw_retention)
-        return Notices.seen(self._database, name)
-
-    def _calls(self, target: Target) -> int:
-        name = target.connection
-        return self._setup.sinks[name].context.http.metrics.total - self._calls_before[name]
-
-    def _same_account(self, name: str, sink: Sink[ConnectorConfig]) -> None:
-        """What we know of a CRM holds for the account we learned it from: another one must not be written by it."""
-        account = self._setup.retry(sink.check)
-        known = sink.context.keep.setdefault("account", account.id)
-        if known != account.id:
-            raise GuardError(
-                f"{name} now reaches another account ({account.name}, {account.id}; before: {known}). What we know of "
-                f"the old one's records would be wrong there. If it is meant: `syncline reset {name}` forgets the old "
-                "one, and the next run matches everybody anew"
-            )
-
-    def _note_parked(self, report: SinkReport, target: Target) -> None:
-        report.parked = [f"{item.object}.{item.field}: {item.reason}" for item in target.parked]
-        if not target.parked:
-            return
-        self._worsen("stopped")
-        fatal = [item for item in target.parked if item.field == target.match]
-        if fatal:
-            raise SchemaDriftError(
-                f"{fatal[0].object}.{target.match}, which carries our key, cannot be used: {fatal[0].reason}. "
-                f"`syncline prepare {target.connection}` shows what is missing and creates it",
-                field=target.match,
-                where=target.connection,
-            )
-
-    def _drop(self, report: SinkReport, error: ConnectorError) -> None:
-        report.error = str(error)
-        self._worsen(_status_of(error, otherwise="stopped"))
-
-    def _worsen(self, status: str) -> None:
-        order = ("planned", "done", "rejected", "stopped", "paused", "misconfigured")
-        if order.index(status) > order.index(self.report.status):
-            self.report.status = status  # type: ignore[assignment]  # one of the literals above
 
     # Planning
 
@@ -321,30 +215,32 @@ class Runner:
             for skipped in part.skipped:
                 report.skipped[skipped.reason] = report.skipped.get(skipped.reason, 0) + 1
             for row in outbox_rows(part):
-                self._operations.setdefault(target.connection, Counter())[row.operation, row.object, row.match] += 1
+                self._course.operations.setdefault(target.connection, Counter())[
+                    row.operation, row.object, row.match
+                ] += 1
             report.waiting += part.waiting
             for reason, values in part.unfit.items():
                 report.unfit[reason] = report.unfit.get(reason, 0) + values
-            self._clears[target.connection] += sum(
+            self._course.clears[target.connection] += sum(
                 change.clears for record in part.records for change in record.changes if record.ref
             )
 
     def _close_plan(self, targets: Sequence[Target]) -> None:
         for target in targets:
-            rows = self._operations.get(target.connection, Counter())
+            rows = self._course.operations.get(target.connection, Counter())
             report = self.report.sinks[target.connection]
             report.planned_calls = report.least_write_calls = calls_for(rows, target.limits)
             report.planned_credits = credits_for(rows, target.limits)
             try:
-                self._guard(target, rows)
+                hold_to_guard(target, rows, self._course.clears[target.connection])
             except GuardError as error:
                 report.error = str(error)
-                self._worsen("stopped")
+                self._course.worsen("stopped")
 
     def _forecast(self, target: Target) -> None:
         """A plan counts what a run would do where a run counts what it did."""
         report = self.report.sinks[target.connection]
-        for (operation, _, match), count in self._operations.get(target.connection, Counter()).items():
+        for (operation, _, match), count in self._course.operations.get(target.connection, Counter()).items():
             if operation == "upsert" and match == BY_ID:
                 report.updated += count
             elif operation == "upsert":
@@ -353,21 +249,6 @@ class Runner:
                 report.tasks += count
             else:
                 report.members += count
-
-    def _guard(self, target: Target, rows: Counter[tuple[str, str, str]]) -> None:
-        counted = {
-            "creates": sum(n for (operation, _, match), n in rows.items() if operation == "upsert" and match != BY_ID),
-            "clears": self._clears[target.connection],
-            "tasks": sum(n for (operation, _, _), n in rows.items() if operation == "task"),
-            "removes": sum(n for (operation, _, _), n in rows.items() if operation == "remove"),
-        }
-        for what, count in counted.items():
-            limit = getattr(target.guard, what, None)
-            if limit is not None and count > limit:
-                raise GuardError(
-                    f"{target.connection}: this run would make {count} {what}, the guard allows {limit}. Look at "
-                    f"`syncline plan`; if it is right, raise `guard: {{{what}: {count}}}` of the sync and run again"
-                )
 
     # Recording the intent
 
@@ -400,7 +281,7 @@ class Runner:
         if report.error is not None:
             return
         stage = f"write {target.connection}"
-        self._setup.progress.start(stage, sum(self._operations.get(target.connection, Counter()).values()))
+        self._setup.progress.start(stage, sum(self._course.operations.get(target.connection, Counter()).values()))
         writes = sink.context.http.metrics.calls["write"]
 
         def delivered(rows: int) -> None:
@@ -419,15 +300,15 @@ class Runner:
         try:
             deliverer.deliver()
         except ConnectorError as error:
-            self._drop(report, error)
+            self._course.drop(report, error)
         finally:
-            report.calls = self._calls(target)
+            report.calls = self._course.calls(target)
             report.write_calls = sink.context.http.metrics.calls["write"] - writes
             self._setup.progress.finish(stage)
 
     def _settle(self) -> None:
         if any(sink.rejected or sink.retry for sink in self.report.sinks.values()):
-            self._worsen("rejected")
+            self._course.worsen("rejected")
 
     def _list_changes(self, targets: Sequence[Target]) -> None:
         with self._database.read() as connection:
@@ -441,14 +322,6 @@ class Runner:
             people = select(func.count()).select_from(schema.person).where(schema.person.c.merged_into.is_(None))
             self.report.people = connection.execute(people).scalar_one()
             self.report.events = connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
-
-
-def _status_of(error: ConnectorError, otherwise: str) -> str:
-    """What one connection's error makes of the run; the other connections go on."""
-    for kind, status in ((AuthError, "paused"), (ConfigError, "misconfigured"), (TransientError, "rejected")):
-        if isinstance(error, kind):
-            return status
-    return otherwise
 
 
 class _Alive:
@@ -487,63 +360,6 @@ def _fill(report: SourceReport, result: PullReport, calls: int) -> None:
     report.events, report.machine = result.events, result.machine
     report.cleansed = dict(result.cleansed + result.identity)
     report.calls = calls
-
-
-def outbox_rows(plan: TargetPlan) -> Iterator[OutboxRow]:
-    """A plan as rows of the outbox."""
-    yield from map(_record_row, plan.records)
-    yield from map(_task_row, plan.tasks)
-    yield from map(_member_row, plan.members)
-
-
-def _record_row(record: RecordPlan) -> OutboxRow:
-    address = record.ref.id if record.ref else record.person.key
-    fields = {change.field: change.after for change in record.changes}
-    return OutboxRow(
-        operation="upsert",
-        object=record.object,
-        match=record.match,
-        rank=record.rank,
-        key=record.person.key,
-        person_id=record.person.person_id,
-        payload=dump({"id": address, "fields": fields}),
-        before=dump({change.field: change.before for change in record.changes}),
-    )
-
-
-def _task_row(task: TaskPlan) -> OutboxRow:
-    action = task.action
-    return OutboxRow("task", "", action.key, action.person_id, action.payload, rank=task.rank)
-
-
-def _member_row(member: MemberPlan) -> OutboxRow:
-    operation = "add" if member.add else "remove"
-    return OutboxRow(operation, member.segment, member.key, member.person_id, "{}", member.group, rank=member.rank)
-
-
-def change_of(row: OutboxRow, status: str | None = None, reason: str | None = None) -> RecordChange:
-    """A row as a person reads it: field by field, before and after."""
-    payload = load(row.payload)
-    if row.operation != "upsert":
-        return RecordChange(
-            operation=row.operation,  # type: ignore[arg-type]  # the other operations have the same names
-            object=row.object,
-            person=row.key,
-            subject=payload.get("subject"),
-            status=status,
-            reason=reason,
-        )
-    before = load(row.before or "{}")
-    update = row.match == BY_ID
-    return RecordChange(
-        operation="update" if update else "create",
-        object=row.object,
-        person=row.key,
-        id=payload["id"] if update else None,
-        fields={name: (dump_json(before.get(name)), dump_json(value)) for name, value in payload["fields"].items()},
-        status=status,
-        reason=reason,
-    )
 
 
 def _planned_for(target: Target) -> set[tuple[str, str]]:
