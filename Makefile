@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*))
 READY := $(VENV)/.ready
 JOBS ?= auto
 
-.PHONY: demo test check format bench soak record clean
+.PHONY: demo test check format bench soak reliability record clean
 
 demo: $(READY)
 	$(BIN)/syncline demo
@@ -30,6 +30,10 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/pytest -n $(JOBS) -m soak --kills=$(or $(KILLS),50)
+
+reliability: $(READY)
+	$(BIN)/python -m reliability --size $(or $(SIZE),full) $(if $(SEED),--seed $(SEED)) \
+		--store $(or $(STORE),both) --sink $(or $(SINK),all) $(if $(ONLY),--only $(ONLY)) --jobs $(or $(AT_ONCE),2)
 
 record: $(READY)
 	$(BIN)/python -m syncline.testing.record $(VENDOR) $(OPTIONS)

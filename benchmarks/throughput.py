@@ -52,7 +52,8 @@ syncs:
     object: Lead
     match: Syncline_Key__c
     when_missing: create
-    guard: {creates: null, tasks: null}
+    first_run: whole
+    guard: {creates: null, tasks: null, overwrites: null}
     fields:
       Lead_Score__c: {from: score.interesse, owner: ours}
       Lead_Band__c: {from: score.interesse.band, owner: ours}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -60,6 +61,17 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             return world
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def _log_as_others_expect_it() -> Iterator[None]:
+    """A command that a test has called in this process has set the log up; the next test has it as it was."""
+    yield
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    logging.getLogger("syncline").setLevel(logging.NOTSET)
+    for handler in [found for found in root.handlers if type(found).__module__ == "syncline.cli.logs"]:
+        root.removeHandler(handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

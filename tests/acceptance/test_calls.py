@@ -46,7 +46,8 @@ syncs:
     object: Lead
     match: Syncline_Key__c
     when_missing: create
-    guard: {{creates: null, tasks: null}}
+    first_run: whole
+    guard: {{creates: null, tasks: null, overwrites: null}}
     fields:
       Visits__c: {{from: score.visits, owner: ours}}
       LastName: {{from: person.last_name, owner: shared, policy: only_if_empty}}

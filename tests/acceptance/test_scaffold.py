@@ -31,6 +31,7 @@ syncs:
     object: Contact
     match: Ref
     when_missing: create
+    first_run: whole
     fields:
       Score: {from: score.pages, owner: ours}
       Email: {from: person.email, owner: shared, policy: only_if_empty}

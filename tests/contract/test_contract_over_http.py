@@ -293,7 +293,8 @@ def test_exactly_the_broken_clause_fails(connector: type[Any], clause: str) -> N
 def test_only_webhooks_are_skipped() -> None:
     clauses = [name for name in dir(TestHttpSource) if name.startswith("test_")]
     skipped = {words for name in clauses if (words := held(TestHttpSource, name))}
-    assert skipped == {"skipped: the connector has no `receive`"}
+    webhooks, unpinned = "skipped: the connector has no `receive`", "skipped: nothing is pinned of `source "
+    assert {words for words in skipped if not words.startswith(unpinned)} == {webhooks}
 
 
 class TakesTheTimeTheVendorAsksFor(HttpSource):

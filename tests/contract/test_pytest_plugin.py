@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ class TestNothing:
         assert True
 """
 CHOSEN = "test_every_stream or test_new_facts or old_timestamp or empty_page or session or our_own or TestNothing"
+READ = "    def read("
 CASSETTE = """
 from pathlib import Path
 
@@ -185,6 +187,30 @@ def test_without_its_library_a_cassette_says_what_to_install(run: pytest.Pyteste
     result = run.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*cassettes need vcr, which is not installed: pip install vcrpy*"])
+
+
+def test_a_format_is_pinned_when_asked_for_and_then_held(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        test_suite=SUITE.replace("page.records[1:]", "page.records").replace(READ, f"    receive = None\n\n{READ}")
+    )
+    clause = ("-k", "test_what_is_stored")
+    assert any("not applied: test_what_is_stored" in line for line in summary(run.runpytest(*clause)))
+    run.runpytest(*clause, "--update-formats").assert_outcomes(passed=1)
+    path = run.path / "format.json"
+    pinned = json.loads(path.read_text("utf-8"))
+    run.runpytest(*clause).assert_outcomes(passed=1)
+    streams = pinned["source memory-source"]["streams"]
+    streams["facts"] = streams.pop("events")
+    path.write_text(json.dumps(pinned), "utf-8")
+    result = run.runpytest(*clause)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*stream 'facts' is gone (there are: events)*"])
+
+
+def test_formats_are_not_pinned_by_several_workers(run: pytest.Pytester) -> None:
+    run.makepyfile(test_suite=SUITE)
+    result = run.runpytest("--update-formats", "-n", "2")
+    assert "leave -n out" in "\n".join(result.errlines)
 
 
 def test_starting_pytest_loads_nothing_heavy() -> None:

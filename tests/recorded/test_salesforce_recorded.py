@@ -26,10 +26,13 @@ from syncline.errors import SchemaDriftError
 from syncline.model import Field, Outcome
 from syncline.sdk import SimulatorOptions
 from syncline_salesforce.errors import drifted_field, error_of, problem_of_cell, token_error
+from syncline_salesforce.field_history import HistoryObject, history_of
 from syncline_salesforce.payloads import SAVE_RESULTS, BulkJob, DeletedRecords, ObjectDescribe, QueryPage
 from syncline_salesforce.saving import outcome_of, problem_outcome
 from syncline_salesforce.simulator import SalesforceSimulator
+from syncline_salesforce.simulator.history import child_relationship
 from syncline_salesforce.simulator.org import SaveError
+from syncline_salesforce.simulator.schema import HIDDEN
 from syncline_salesforce.values import decode, field_of, parse_datetime
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recorded" / "salesforce"
@@ -387,7 +390,7 @@ TABLE: dict[str, dict[str, int]] = {
         "deleted": 6,
         "ConnectorError": 1,
         "values of a record": 3,
-        "rejected CANNOT_UPDATE_CONVERTED_LEAD": 2,
+        "retry CANNOT_UPDATE_CONVERTED_LEAD": 2,
     },
     "nango/cases.test.json": {"query page": 1},
     "nango/composite-graph-request.test.json": {"not used: Composite, Collections do what we need": 1},
@@ -483,6 +486,17 @@ def recorded() -> dict[str, Any]:
     """A real org's Lead, as CumulusCI recorded it."""
     (answer,) = answers("cumulusci/GET_sobjects_Lead_describe.yaml")
     return dict(answer.body)
+
+
+def test_field_history_is_found_where_it_was_recorded_and_simulated_the_same(recorded: dict[str, Any]) -> None:
+    [theirs] = [child for child in recorded["childRelationships"] if child["relationshipName"] == "Histories"]
+    assert child_relationship("Lead") == theirs
+    assert history_of(ObjectDescribe.model_validate(recorded).children) == HistoryObject("LeadHistory", "LeadId")
+
+
+def test_the_opt_out_field_is_hidden_as_it_was_recorded(recorded: dict[str, Any]) -> None:
+    names = {field["name"] for field in recorded["fields"]}
+    assert not {name for object, name in HIDDEN if object == "Lead"} & names
 
 
 def test_the_simulated_describe_has_the_recorded_shape(described: dict[str, Any], recorded: dict[str, Any]) -> None:

@@ -20,11 +20,12 @@ from syncline.host.plugins import Plugins
 from syncline.host.wiring import kinds, rooms
 from syncline.model import Field, Limits, RemoteRef, Value
 from syncline.sdk import hookimpl
-from syncline.store import crm, runs, schema
+from syncline.store import crm, dead_letters, schema
 from syncline.store.database import Database
+from syncline.store.dead_letters import DeadLetter
 from syncline.sync.report import Report, SinkReport
 from syncline.sync.retry import retrying
-from syncline.testing.memory import MemorySink, MemoryWorld, memory_plugin, person_fields
+from syncline.testing.memory import MemorySink, MemorySource, MemoryWorld, memory_plugin, person_fields
 
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1/postgres"
@@ -60,6 +61,7 @@ def configuration(store: str) -> dict[str, Any]:
                 "also": ["Contact"],
                 "match": "Key",
                 "when_missing": "create",
+                "first_run": "whole",
                 "fields": {
                     "Score": {"from": "score.interest", "owner": "ours"},
                     "Band": {"from": "score.interest.band", "owner": "ours"},
@@ -75,14 +77,16 @@ def configuration(store: str) -> dict[str, Any]:
 
 
 class _SecondPlugin:
-    """Another CRM, of a kind of its own."""
+    """Another CRM, of a kind of its own; and a newsletter, which is a source as well."""
 
     def __init__(self, world: MemoryWorld, limits: Limits) -> None:
-        self._sink = type("SecondSink", (MemorySink,), {"kind": "second-sink", "world": world, "limits": limits})
+        here = {"world": world, "limits": limits}
+        self._sink = type("SecondSink", (MemorySink,), {"kind": "second-sink", **here})
+        self._both = type("Newsletter", (MemorySource, MemorySink), {"kind": "second-newsletter", **here})
 
     @hookimpl
     def connectors(self) -> Sequence[type[Any]]:
-        return [self._sink]
+        return [self._sink, self._both]
 
 
 class Lab:
@@ -165,6 +169,14 @@ class Lab:
             f"fact-{self._facts}", "custom", at, email=email, profile=profile, name="points", points=points
         )
 
+    def says(
+        self, email: str, type: str, *, hours: float = 0, world: MemoryWorld | None = None, **properties: Any
+    ) -> None:
+        """Something else happens that a source tells of, a minute ago or so many hours before that."""
+        self._facts += 1
+        at = self.now - timedelta(minutes=1, hours=hours)
+        (world or self.world).happened(f"fact-{self._facts}", type, at, email=email, **properties)
+
     def crowd(self, count: int, points: float = 50) -> list[str]:
         """So many people with points; their addresses."""
         emails = [f"p{number:04d}@acme.example" for number in range(count)]
@@ -213,9 +225,9 @@ class Lab:
         with self.store() as connection:
             return [row._mapping for row in connection.execute(select(getattr(schema, table)))]
 
-    def dead_letters(self) -> dict[str, runs.DeadLetter]:
+    def dead_letters(self) -> dict[str, DeadLetter]:
         with self.store() as connection:
-            return {letter.key: letter for letter in runs.dead_letters(connection)}
+            return {letter.key: letter for letter in dead_letters.dead_letters(connection)}
 
     def conflicts(self) -> list[crm.Conflict]:
         with self.store() as connection:

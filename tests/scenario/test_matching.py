@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncline.errors import TransientError
-from syncline.store import events, people
+from syncline.store import crm, events, people
 
 ADA = "ada@acme.example"
 EVE = "eve@acme.example"
@@ -308,3 +308,190 @@ def merge_people(host: Any, *, gone: int, survivor: int) -> None:
     with host.database.write() as connection:
         people.merge(connection, [(gone, survivor)])
         events.move_to_people(connection, [(gone, survivor)])
+
+
+# Where a record goes, and what goes with it
+
+
+def past(lab: Any, email: str = ADA) -> list[tuple[str, str]]:
+    with lab.host() as host:
+        told = host.explain(email).to_json()
+    return [(f"{link['object']}/{link['id']}", link["why"]) for link in told["past"]]
+
+
+def test_a_record_that_carries_another_living_persons_key_is_a_conflict(each_lab: Any) -> None:
+    """Somebody typed Eve's address into a record that was Ada's once, and still bears her key."""
+    lab = each_lab
+    lab.points(ADA, 50)
+    key = lab.keys()[ADA]
+    ref = lab.world.put("Lead", {"Email": EVE, "Key": key})
+    old = lab.world.put("Contact", {"Email": ADA, "Key": None})
+    lab.points(EVE, 90)
+    with lab.host() as host, host.database.write() as connection:
+        crm.put_links(connection, "crm", [crm.Link(host.person(ADA), old, "decided")], 1)
+    sink = lab.sink()
+    assert (sink.conflicts, sink.created) == (1, 0)
+    [conflict] = lab.conflicts()
+    assert (conflict.reason, conflict.candidates) == ("the record with this email carries another person's key", (ref,))
+    assert (lab.world.get(ref)["Key"], lab.world.get(ref)["Score"]) == (key, None)
+
+
+def test_a_key_of_somebody_who_became_this_person_is_no_conflict(lab: Any) -> None:
+    lab.points(ADA, 50)
+    lab.points(EVE, 40)
+    keys = lab.keys()
+    ref = lab.world.put("Lead", {"Email": EVE, "Key": keys[ADA]})
+    with lab.host() as host:
+        merge_people(host, gone=host.person(ADA), survivor=host.person(EVE))
+    assert lab.sink().conflicts == 0
+    assert lab.world.get(ref)["Key"] == keys[EVE]
+
+
+def test_the_history_of_a_person_says_which_records_they_were(each_lab: Any) -> None:
+    lab = each_lab
+    lab.points(ADA, 50)
+    lab.run()
+    lead = lab.ref(ADA)
+    contact = lab.world.convert(lead)
+    lab.later()
+    lab.run()
+    survivor = lab.world.put("Contact", {"Email": "ada@home.example"})
+    lab.world.merge(contact, survivor)
+    lab.later()
+    lab.run()
+    assert past(lab) == [
+        (f"Lead/{lead.id}", f"converted to Contact/{contact.id}"),
+        (f"Contact/{contact.id}", f"merged into Contact/{survivor.id}"),
+    ]
+    lab.run()
+    assert len(past(lab)) == 2, "and it stands there once"
+
+
+@pytest.mark.parametrize("when_deleted", ["leave", "create"])
+def test_a_deleted_person_comes_back_only_where_the_sync_says_so(lab: Any, when_deleted: str) -> None:
+    lab.sync["when_deleted"] = when_deleted
+    lab.points(ADA, 90)
+    lab.run()
+    ref = lab.ref(ADA)
+    lab.world.delete(ref)
+    lab.later()
+    for _ in range(2):
+        report = lab.run()
+    if when_deleted == "leave":
+        assert (lab.records(ADA), past(lab)) == ([], [])
+        assert report.sinks["crm"].skipped == {"deleted in the CRM": 1}
+        return
+    held = lab.held(ADA)
+    assert (held["Score"], held["Key"]) == (90, lab.keys()[ADA])
+    assert past(lab) == [(f"Lead/{ref.id}", "deleted")]
+    assert lab.world.segments["Hot leads"] == {lab.ref(ADA)}
+    lab.later()
+    assert lab.sink().changes == []
+
+
+def test_a_deleted_person_comes_back_by_the_rules_for_missing_ones(lab: Any) -> None:
+    lab.sync["when_deleted"] = "create"
+    lab.sync["create_if"] = {"score": "interest", "at_least": 70}
+    lab.points(ADA, 90)
+    lab.run()
+    lab.world.delete(lab.ref(ADA))
+    lab.points(ADA, -50)
+    assert lab.sink().skipped == {"not in the CRM, and interest is below 70 (create_if)": 1}
+
+
+def test_a_person_whose_lead_went_where_no_sync_looks_does_not_come_back_as_a_lead(lab: Any) -> None:
+    lab.sync["when_deleted"] = "create"
+    lab.sync["also"] = []
+    lab.points(ADA, 90)
+    lab.run()
+    lab.world.convert(lab.ref(ADA))
+    sink = lab.sink()
+    assert (sink.created, sink.skipped) == (0, {"now a Contact, where no sync looks": 1})
+
+
+def _shared(lab: Any, policy: str) -> None:
+    lab.fields["LastName"] = {"from": "person.last_name", "owner": "shared", "policy": policy}
+
+
+def test_our_value_stays_ours_when_the_lead_is_converted(lab: Any) -> None:
+    _shared(lab, "human_wins")
+    lab.points(ADA, 50, last_name="Byron")
+    lab.run()
+    lab.later()
+    contact = lab.world.convert(lab.ref(ADA))
+    lab.later()
+    lab.points(ADA, 1, last_name="Lovelace")
+    lab.run()
+    assert lab.world.get(contact)["LastName"] == "Lovelace"
+
+
+@pytest.mark.parametrize("typed", ["King", "Byron"], ids=["another value", "the same value"])
+@pytest.mark.parametrize("policy", ["human_wins", "only_if_empty", "ask"])
+def test_what_a_person_typed_into_the_survivor_stands_after_a_merge(lab: Any, policy: str, typed: str) -> None:
+    _shared(lab, policy)
+    lab.points(ADA, 50, last_name="Byron")
+    survivor = lab.world.put("Lead", {"Email": "ada@home.example", "LastName": typed})
+    lab.run()
+    lab.later()
+    lab.world.merge(lab.ref(ADA), survivor)
+    lab.later()
+    lab.points(ADA, 1, last_name="Lovelace")
+    for _ in range(3):
+        lab.run()
+        lab.later()
+    assert (lab.world.get(survivor)["LastName"], lab.world.get(survivor)["Score"]) == (typed, 51)
+
+
+def test_an_open_question_goes_with_the_record_and_keeps_its_date(each_lab: Any) -> None:
+    lab = each_lab
+    _shared(lab, "ask")
+    lab.points(ADA, 50, last_name="Byron")
+    lab.run()
+    lab.later()
+    lab.world.edit(lab.ref(ADA), {"LastName": "King"})
+    lab.points(ADA, 1, last_name="Lovelace")
+    lab.run()
+    [before] = lab.rows("undecided")
+    contact = lab.world.convert(lab.ref(ADA))
+    lab.later()
+    lab.run()
+    [after] = lab.rows("undecided")
+    assert (after["object"], after["remote_id"]) == ("Contact", contact.id)
+    assert (after["theirs"], after["ours"], after["since_us"]) == (before["theirs"], before["ours"], before["since_us"])
+    assert lab.world.get(contact)["LastName"] == "King"
+
+
+def test_open_tasks_stay_where_they_are_when_a_lead_is_converted(lab: Any) -> None:
+    lab.points(ADA, 90)
+    lab.run()
+    [task] = lab.world.open_tasks()
+    lab.world.convert(lab.ref(ADA))
+    lab.later()
+    lab.points(ADA, 1)
+    lab.run()
+    assert lab.world.open_tasks() == [task]
+
+
+def test_a_lead_converted_while_we_write_leaves_no_dead_letter_behind(each_lab: Any) -> None:
+    lab = each_lab
+    emails = lab.crowd(3, points=90)
+    lab.run()
+    lead = lab.ref(emails[0])
+    lab.later()
+    for email in emails:
+        lab.points(email, 5)
+    call, converted = lab.world.call, []
+
+    def convert_first(method: str, *given: Any, **more: Any) -> Any:
+        if method == "upsert" and not converted:
+            converted.append(lab.world.convert(lead))
+        return call(method, *given, **more)
+
+    lab.world.call = convert_first
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].rejected) == ("rejected", 1)
+    assert [letter.object for letter in lab.dead_letters().values()] == ["Lead"]
+    lab.later()
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].updated, lab.dead_letters()) == ("done", 1, {})
+    assert lab.world.get(converted[0])["Score"] == 95

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from syncline.errors import AuthError, ConfigError
 from syncline.model import Field, Outcome, Write
 from syncline.testing.memory import MemorySink
 
@@ -214,12 +215,194 @@ def test_an_object_the_crm_does_not_have_stops_that_crm(lab: Any) -> None:
     assert "did you mean 'Lead'?" in report.sinks["crm"].error
 
 
-def test_a_missing_campaign_stops_and_is_named(lab: Any) -> None:
+def test_a_missing_campaign_parks_that_segment_alone(lab: Any) -> None:
     lab.world.segments.clear()
     lab.points(ADA, 90)
-    report = lab.run()
-    assert report.status == "misconfigured"
-    assert "'Hot leads'" in report.sinks["crm"].error
-    assert lab.held(ADA)["Score"] == 90, "the record was written before"
+    planned, report = lab.plan(), lab.run()
+    sink = report.sinks["crm"]
+    assert (report.status, sink.error, sink.created, sink.tasks, sink.members) == ("stopped", None, 1, 1, 0)
+    assert sink.parked == planned.sinks["crm"].parked
+    [parked] = sink.parked
+    assert parked.startswith("list 'Hot leads': the CRM lacks segment Hot leads. `syncline prepare crm`")
+    assert planned.sinks["crm"].planned_calls == 2, "a record and a task"
     lab.world.segments["Hot leads"] = set()
-    assert lab.sink().members == 1
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].members) == ("done", 1)
+    assert report.sinks["crm"].recovered == ["list 'Hot leads'"]
+    assert lab.sink().recovered == []
+
+
+def test_a_task_object_without_our_key_parks_the_tasks_alone(lab: Any) -> None:
+    """They wait, and come once when there is a place for them."""
+    lab.world.drop_field("Task", "Key")
+    lab.points(ADA, 90)
+    for _ in range(2):
+        report = lab.run()
+        sink = report.sinks["crm"]
+        assert (report.status, sink.error, sink.tasks, sink.waiting) == ("stopped", None, 0, 1)
+        assert [p for p in sink.parked if p.startswith("tasks: the CRM lacks field Task.Key")]
+    assert lab.held(ADA)["Score"] == 90
+    assert lab.world.segments["Hot leads"] == {lab.ref(ADA)}
+    with lab.host() as host:
+        host.prepare("crm")
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].tasks, report.sinks["crm"].recovered) == ("done", 1, ["tasks"])
+    assert lab.sink().tasks == 0
+
+
+def test_what_a_run_does_not_write_is_not_asked_for(lab: Any) -> None:
+    """An idle run costs what it did before anybody looked for lists and task fields."""
+    lab.points(ADA, 90)
+    lab.run()
+    lab.world.segments.clear()
+    del lab.world.objects["Task"]
+    assert lab.run().status == "done"
+
+
+def test_parked_tasks_leave_their_dead_letters_where_they_are(lab: Any) -> None:
+    lab.points(ADA, 90)
+    lab.run()
+    lab.points("eve@acme.example", 90)
+    lab.world.fail_record("*")
+    lab.run()
+    lab.world.heal()
+    lab.world.drop_field("Task", "Key")
+    lab.run()
+    lab.world.create_field(Field("Key", "text", max_length=64, unique=True), "Task")
+    lab.world.fail_record("*")
+    lab.run()
+    [task] = [letter for letter in lab.dead_letters().values() if letter.operation == "task"]
+    lab.world.drop_field("Task", "Key")
+    lab.run()
+    assert task.key in lab.dead_letters(), "it was not planned, but it is not settled either"
+
+
+def contact(lab: Any, email: str) -> Any:
+    return lab.world.put("Contact", {"Email": email, "LastName": "Contact"})
+
+
+@pytest.mark.parametrize("how", ["gone", "forbidden", "without our key", "with a key that is not unique"])
+def test_an_object_that_cannot_be_used_any_more_is_parked_alone(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The records of other objects are written. Nobody is created, who may have a record there by now."""
+    ref, segment = contact(lab, ADA), lab.world.segments["Hot leads"]
+    lab.points(ADA, 90)
+    lab.points("eve@acme.example", 90)
+    lab.run()
+    before, tasks = dict(lab.world.get(ref)), len(lab.world.tasks)
+    fields = lab.world.objects["Contact"]
+    describe = MemorySink.describe
+
+    def refused(self: MemorySink, object: str) -> Sequence[Field]:
+        if object == "Contact" and how in ("gone", "forbidden"):
+            raise (ConfigError if how == "gone" else AuthError)(f"Contact is {how}")
+        return describe(self, object)
+
+    monkeypatch.setattr(MemorySink, "describe", refused)
+    if how == "without our key":
+        lab.world.drop_field("Contact", "Key")
+    elif how == "with a key that is not unique":
+        fields["Key"] = replace(fields["Key"], unique=False)
+    lab.points(ADA, -85)
+    lab.points("eve@acme.example", 1)
+    lab.points("new@acme.example", 90)
+    report = lab.run()
+    sink = report.sinks["crm"]
+    assert (report.status, sink.error, sink.updated, sink.created) == ("stopped", None, 1, 0)
+    assert [p for p in sink.parked if p.startswith("Contact")]
+    assert sink.skipped == {
+        "their record is in Contact, which is parked": 1,
+        "not created while Contact is parked: they may be there": 1,
+    }
+    held = lab.world.get(ref)
+    assert {name: held.get(name) for name in ("Score", "Band", "Hot")} == {
+        n: before[n] for n in ("Score", "Band", "Hot")
+    }
+    assert ref in segment, "their memberships wait too"
+    assert len(lab.world.tasks) == tasks
+    monkeypatch.undo()
+    if "key" in how:
+        lab.world.objects["Contact"]["Key"] = Field("Key", "text", max_length=64, unique=True)
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].created) == ("done", 1)
+    assert (lab.world.get(ref)["Score"], ref in segment) == (5, False)
+    assert len(lab.records(ADA)) == 1
+
+
+def test_a_drift_says_when_it_was_well_and_that_it_is_well_again(lab: Any) -> None:
+    lab.points(ADA, 50)
+    lab.run()
+    lab.later()
+    retype(lab, "Score", kind="text")
+    parked = lab.sink().parked
+    assert [p.partition(":")[0] for p in parked] == ["Contact.Score", "Lead.Score"] or len(parked) == 2
+    assert all("was a number, is text since the run of 2026-06-01 08:00" in p for p in parked)
+    retype(lab, "Score", kind="number")
+    lab.points(ADA, 1)
+    report = lab.run()
+    assert (report.status, report.sinks["crm"].recovered) == ("done", ["Lead.Score", "Contact.Score"])
+    assert lab.held(ADA)["Score"] == 51
+
+
+def test_an_option_that_our_people_hold_is_found_missing(lab: Any) -> None:
+    """Of a person's attribute nobody knows the values beforehand: what the CRM has taken from us says them."""
+    retype(lab, "Company", kind="option", options=("Acme", "Other"))
+    lab.fields["Company"] = {"from": "person.company", "owner": "ours"}
+    lab.points(ADA, 50, company="Acme")
+    lab.run()
+    retype(lab, "Company", options=("Other", "ACME"))
+    [lead] = [p for p in lab.sink().parked if p.startswith("Lead.Company")]
+    assert "has lost 'Acme' (nearest there: 'ACME')" in lead
+    retype(lab, "Company", options=("Other", "Acme"))
+    assert lab.sink().parked == []
+
+
+def test_a_plan_finds_the_same_and_moves_nothing(lab: Any) -> None:
+    lab.points(ADA, 50)
+    lab.run()
+    before = lab.rows("description")
+    lab.later()
+    retype(lab, "Score", writable=False)
+    assert lab.plan().status == "stopped"
+    assert lab.rows("description") == before
+
+
+def test_check_live_says_all_of_it_and_writes_nothing(lab: Any) -> None:
+    lab.points(ADA, 90)
+    lab.run()
+    retype(lab, "Score", kind="text")
+    drop(lab, "Band")
+    lab.world.segments.clear()
+    before, writes = lab.rows("description"), lab.world.counters["write_calls"]
+    with lab.host() as host:
+        found = host.preflight("crm")
+    assert {name for name, why in found.items() if why} == {
+        "Lead.Score", "Contact.Score", "Lead.Band", "Contact.Band", "list 'Hot leads'"
+    }  # fmt: skip
+    assert (found["Lead.Why"], found["tasks"]) == (None, None)
+    assert (lab.rows("description"), lab.world.counters["write_calls"]) == (before, writes)
+
+
+def test_a_change_that_is_meant_is_accepted_by_name(lab: Any) -> None:
+    lab.points(ADA, 50)
+    lab.run()
+    retype(lab, "Why", max_length=5)
+    assert lab.run().status == "stopped"
+    with lab.host() as host:
+        host.accept("Lead.Why")
+        host.accept("Contact.Why")
+        with pytest.raises(ConfigError, match=r"no run has seen a mapping 'Lead\.Wy'; did you mean 'Lead\.Why'"):
+            host.accept("Lead.Wy")
+    assert lab.run().status == "done"
+
+
+def test_values_of_a_field_that_got_shorter_are_not_cut(lab: Any) -> None:
+    lab.points(ADA, 50)
+    lab.run()
+    why = lab.held(ADA)["Why"]
+    retype(lab, "Why", max_length=5)
+    lab.points(ADA, 3)
+    [parked] = [p for p in lab.sink().parked if p.startswith("Lead.Why")]
+    assert f"up to {len(why)} and would be cut" in parked
+    assert lab.held(ADA)["Why"] == why

@@ -42,9 +42,9 @@ class TestFilesSource(SourceContract):
             "identifiers": {"email": "email"},
             "properties": {"page_type": "page", "duration_s": "seconds"},
         }
-        pattern = str(self._path.with_name("visits-*.csv.gz"))
-        config = FilesConfig.model_validate({"path": pattern, "page_rows": 2, "columns": columns})
-        return FilesSource(config, Context("web", Http("web"), lambda: datetime(2026, 6, 1, tzinfo=UTC), {}))
+        config = FilesConfig.model_validate({"path": "visits-*.csv.gz", "page_rows": 2, "columns": columns})
+        now = datetime(2026, 6, 1, tzinfo=UTC)
+        return FilesSource(config, Context("web", Http("web"), lambda: now, {}, self._path.parent))
 
     def connect_empty(self) -> FilesSource:
         """A file that has its header and waits for its first row."""

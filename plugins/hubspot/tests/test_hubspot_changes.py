@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,7 @@ from syncline.model import ChangePage, RemoteRecord, RemoteRef, Write
 from syncline.sdk import Context, Http, SimulatorOptions
 from syncline.testing.population import population
 from syncline.testing.simulator import Fault
-from syncline_hubspot import HubspotConfig, HubspotSink, reading
+from syncline_hubspot import HubspotConfig, HubspotSink, library, reading
 from syncline_hubspot.simulator import HubspotSimulator
 from syncline_hubspot.simulator.portal import Source
 
@@ -298,6 +299,19 @@ def test_searches_have_a_pace_and_a_limit_of_their_own(portal: HubspotSimulator)
         read(sink, cursor, fields=[])
     assert caught.value.retry_after == timedelta(seconds=1)
     http.close()
+
+
+def test_searches_of_many_threads_share_one_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a storm too: whoever comes at the same moment waits for a turn of their own."""
+    monkeypatch.setattr(library.time, "monotonic", lambda: 100.0)
+    waits: list[float] = []
+    pace = library.Pace(4.0, waits.append)
+    threads = [threading.Thread(target=pace.take) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(waits) == [pytest.approx(0.25 * turn) for turn in range(1, 20)]
 
 
 def test_the_simulated_limits_hold_when_the_clock_runs() -> None:

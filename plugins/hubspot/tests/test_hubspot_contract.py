@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from syncline.model import FieldSpec, RemoteRef, Value
 from syncline.sdk import Context, Http, SimulatorOptions, WebhookRequest
-from syncline.testing.contract import SinkContract
+from syncline.testing.contract import SinkContract, fields_of_every_kind
 from syncline.testing.simulator import Fault
 from syncline_hubspot import HubspotConfig, HubspotSink
 from syncline_hubspot.simulator import HubspotSimulator
@@ -26,8 +26,11 @@ class TestHubspotSink(SinkContract):
     object = "contacts"
     match = "syncline_key"
     text_field = "message"
+    other_field = "jobtitle"
+    opt_out_field = "hs_email_optout"
     always: ClassVar[Mapping[str, Value]] = {"lastname": "Rossi"}
     segment = "Lead caldo"
+    format_fields = fields_of_every_kind("contacts", "kit_{}".format)
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def setup_method(self) -> None:
@@ -65,10 +68,21 @@ class TestHubspotSink(SinkContract):
         return self.connect()
 
     def edit(self, ref: RemoteRef, fields: Mapping[str, Value]) -> None:
+        """Opting out is of an address."""
+        address = {"email": f"{ref.id}@kit.example"} if self.opt_out_field in fields else {}
+        if address:
+            self.portal.human_edit(ref.object, ref.id, **address)
         self.portal.human_edit(ref.object, ref.id, **{name: printed(value) for name, value in fields.items()})
 
     def remove(self, ref: RemoteRef) -> None:
         self.portal.delete_record(ref.object, ref.id)
+
+    def finish_task(self, ref: RemoteRef) -> None:
+        self.portal.human_edit(ref.object, ref.id, hs_task_status="COMPLETED")
+
+    def task_is_open(self, ref: RemoteRef) -> bool:
+        open_now = (row for row in self.portal.rows("tasks") if row["hs_task_status"] != "COMPLETED")
+        return ref.id in {row["hs_object_id"] for row in open_now}
 
     def succeed(self, ref: RemoteRef) -> RemoteRef:
         other = self.portal.human_create(ref.object, lastname="Bianchi")

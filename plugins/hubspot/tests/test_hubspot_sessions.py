@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncline.errors import AuthError, RateLimitError, TransientError
-from syncline.model import Write
+from syncline.model import Outcome, Status, Write
 from syncline.testing.simulator import Fault
 from syncline_hubspot import HubspotConfig, HubspotSink
 from syncline_hubspot.simulator import HubspotSimulator
@@ -139,6 +139,27 @@ def test_the_old_token_endpoint_ends(open_sink: Open, portal: HubspotSimulator) 
     portal.advance(timedelta(days=365))
     with pytest.raises(TransientError):
         open_sink(token_url=f"{portal.url}/oauth/v1/token").check()
+
+
+def test_threads_that_write_while_the_session_ends_renew_once_and_write_once(
+    sink: HubspotSink, portal: HubspotSimulator
+) -> None:
+    issued = portal.tokens.issued
+    portal.faults = [Fault("expiry", on="POST *upsert", after=3)]
+    outcomes: list[Outcome] = []
+
+    def write(number: int) -> None:
+        writes = [Write(f"p{number}", ("syncline_key", f"k{number}"), {"lastname": "R"})]
+        outcomes.extend(sink.upsert("contacts", writes))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [o.status for o in outcomes] == [Status.CREATED] * 8
+    assert portal.tokens.issued == issued + 1
+    assert portal.counters()["upserts"] == 8
 
 
 def test_a_session_that_ends_in_the_middle_writes_once(sink: HubspotSink, portal: HubspotSimulator) -> None:

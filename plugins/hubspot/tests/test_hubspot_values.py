@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from syncline.errors import AuthError, ConnectorError, ContractError, RateLimitError, SchemaDriftError, TransientError
+from syncline.errors import ConnectorError, ContractError, RateLimitError, SchemaDriftError, TransientError
 from syncline.model import Field, Value
-from syncline_hubspot.errors import RefusedError, SessionExpiredError, error_of
+from syncline_hubspot.errors import RefusedError, ScopeError, SessionExpiredError, error_of
 from syncline_hubspot.payloads import ErrorBody, Property
 from syncline_hubspot.values import decode, field_of, milliseconds, moment_of, printed, split_several
 
@@ -124,7 +124,7 @@ def answer(status: int, body: Any = None, **headers: str) -> requests.Response:
     [
         (400, {"category": "VALIDATION_ERROR", "message": "no"}, RefusedError, None),
         (401, {"category": "EXPIRED_AUTHENTICATION", "message": "no"}, SessionExpiredError, None),
-        (403, {"category": "MISSING_SCOPES", "message": "no"}, AuthError, None),
+        (403, {"category": "MISSING_SCOPES", "message": "no"}, ScopeError, None),
         (404, {"category": "OBJECT_NOT_FOUND", "message": "no"}, RefusedError, None),
         (409, {"category": "CONFLICT", "message": "no"}, RefusedError, None),
         (414, None, RefusedError, None),

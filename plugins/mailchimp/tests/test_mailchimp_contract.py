@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from syncline.model import RemoteRef, Value
 from syncline.sdk import Context, Http, SimulatorOptions, WebhookRequest
-from syncline.testing.contract import SinkContract, SourceContract
+from syncline.testing.contract import SinkContract, SourceContract, fields_of_every_kind
 from syncline.testing.population import EPOCH, simulated_now
 from syncline.testing.simulator import Fault
 from syncline_mailchimp import MailchimpConfig, MailchimpConnector
@@ -105,6 +105,8 @@ class TestMailchimpAsSink(_Account, SinkContract):
         "test_upsert_creates_once_and_then_updates": "whoever is not in the audience has not agreed to be: nobody is "
         "ever added",
         "test_our_own_write_is_known_as_ours": "Mailchimp does not say who changed a member",
+        "test_changes_tell_who_edited": "Mailchimp does not say who changed a member",
+        "test_each_field_tells_who_edited_it": "Mailchimp keeps no history of fields",
         "test_a_webhook_is_a_notice": "a connection that is read too gets events from its webhooks, not notices",
         "test_webhook_records_are_plain": "they are of the streams that poll the same facts, not of the object written",
         "test_a_record_that_lives_on_names_its_successor": "Mailchimp merges no members, and a new address keeps the "
@@ -115,7 +117,9 @@ class TestMailchimpAsSink(_Account, SinkContract):
     object = "member"
     match = "EMAIL"
     text_field = "COMPANY"
+    opt_out_field = "unsubscribed"
     segment = "Lead caldo"
+    format_fields = fields_of_every_kind("member", lambda word: f"KIT_{word.upper()}")
     creates = False
 
     def setup_method(self) -> None:
@@ -137,7 +141,10 @@ class TestMailchimpAsSink(_Account, SinkContract):
         return self.simulator.world.subscribers[self.simulator.world.contacts[ref.id]].email
 
     def edit(self, ref: RemoteRef, fields: Mapping[str, Value]) -> None:
-        self.simulator.change_fields(self._email(ref), self.simulator.now(), fields)
+        if fields.get(self.opt_out_field):
+            self.simulator.unsubscribe(self._email(ref), None, self.simulator.now())
+        else:
+            self.simulator.change_fields(self._email(ref), self.simulator.now(), fields)
 
     def remove(self, ref: RemoteRef) -> None:
         self.simulator.archive(self._email(ref), self.simulator.now())

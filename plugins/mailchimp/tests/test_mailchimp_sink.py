@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -79,11 +80,16 @@ def _everything(sink, simulator):
     """All that this sink can do, to people of every status, and to people who are nobody."""
     people = list(simulator.world.subscribers.values())
     writes = [_write(one, SCORE=1) for one in people]
+    for value in (True, False, None):
+        sink.upsert("member", [_write(people[0], unsubscribed=value)])
+        sink.upsert("member", [_write(one, unsubscribed=value, SCORE=3) for one in people[:60]])
     stranger = Write("stranger", ("EMAIL", "stranger@borea.example"), {"SCORE": 1})
     for write in (*writes[:20], stranger, Write("nobody", ("Id", "nobody"), {"SCORE": 1})):
         sink.upsert("member", [write])
     nobody = Write("nobody", ("Id", "nobody"), {"SCORE": 2})
     sink.upsert("member", [*(_write(one, SCORE=2, COMPANY=None) for one in people), nobody])
+    left = Write("stranger", ("EMAIL", "stranger@borea.example"), {"unsubscribed": True})
+    sink.upsert("member", [left])
     strangers = (Write(str(n), ("EMAIL", f"stranger{n}@borea.example"), {"SCORE": 2}) for n in range(3))
     sink.upsert("member", [*strangers, *(Write(o.email, ("EMAIL", o.email), {"SCORE": 2}) for o in people)])
     members = [Member(one.email, _ref(one)) for one in people] + [Member("nobody", RemoteRef("member", "nobody"))]
@@ -93,7 +99,19 @@ def _everything(sink, simulator):
     sink.prepare([FieldSpec("member", "BAND", "text", "Band")], ["Cold leads"])
 
 
-def test_no_one_is_ever_subscribed_or_added(simulate, connect):
+def _statuses(body):
+    """Whatever a body says under a name like `status`, at any depth."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            if "status" in name:
+                yield value
+            yield from _statuses(value)
+    elif isinstance(body, list):
+        for part in body:
+            yield from _statuses(part)
+
+
+def test_no_payload_can_carry_any_status_but_unsubscribed(simulate, connect):
     """Every request the simulator got, those within batches included; it would have done what was asked."""
     simulator = simulate()
     for number, one in enumerate(list(simulator.world.subscribers.values())):
@@ -102,14 +120,21 @@ def test_no_one_is_ever_subscribed_or_added(simulate, connect):
     sink.prepare(NEEDED, ["Hot leads"])
     before = {one.contact_id: one.status for one in simulator.world.subscribers.values()}
     _everything(sink, simulator)
-    assert {one.contact_id: one.status for one in simulator.world.subscribers.values()} == before
+    after = {one.contact_id: one.status for one in simulator.world.subscribers.values()}
+    assert after.keys() == before.keys(), "nobody was added"
+    changed = {id: status for id, status in after.items() if status != before[id]}
+    assert len(changed) > 20, "those who were to leave have left"
+    assert set(changed.values()) == {"unsubscribed"}
     assert set(before.values()) == set(STATUSES)
     about_members = [r for r in simulator.received if "/members" in r.path or r.path.endswith(f"/lists/{LIST_ID}")]
     assert {r.method for r in about_members} == {"GET", "PATCH"}
-    assert {tuple(json.loads(r.body)) for r in about_members if r.method == "PATCH"} == {("merge_fields",)}
+    said = [json.loads(r.body) for r in about_members if r.method == "PATCH"]
+    assert {tuple(body) for body in said} == {("merge_fields",), ("status",), ("merge_fields", "status")}
+    assert not [body for body in said if "email" in json.dumps(body.get("merge_fields", {}))]
     spoken = [r.body for r in simulator.received if r.method != "GET" and r.path != "/3.0/batches"]
     assert len(spoken) > 100
-    assert not [body for body in spoken if "status" in body or "subscribe" in body]
+    assert {status for body in spoken for status in _statuses(json.loads(body or "null"))} == {"unsubscribed"}
+    assert not [body for body in spoken if "subscribe" in re.sub(r'"status": ?"unsubscribed"', "", body)]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +163,64 @@ def test_the_simulator_would_add_whoever_is_asked_for(simulator):
     assert (answer["total_created"], answer["new_members"][0]["status"]) == (1, "subscribed")
 
 
-def test_what_is_sent_about_a_member_cannot_name_a_status():
+@pytest.mark.parametrize("status", ["subscribed", "pending", "cleaned", "transactional", "archived", "", True])
+def test_what_is_sent_about_a_member_cannot_name_another_status(status):
+    with pytest.raises(ValueError, match="Input should be 'unsubscribed'"):
+        MemberFields.model_validate({"merge_fields": {}, "status": status})
+
+
+@pytest.mark.parametrize("name", ["status_if_new", "email_address", "marketing_permissions", "interests"])
+def test_what_is_sent_about_a_member_cannot_say_more(name):
     with pytest.raises(ValueError, match="Extra inputs"):
-        MemberFields.model_validate({"merge_fields": {}, "status": "subscribed"})
+        MemberFields.model_validate({"merge_fields": {}, name: "subscribed"})
+
+
+# Leaving
+
+
+@pytest.mark.parametrize("count", [1, 60], ids=["a call", "a batch"])
+def test_who_wants_no_more_is_unsubscribed_and_reads_back_so(simulator, sink, count):
+    people = _people(simulator, count)
+    outcomes = sink.upsert("member", [_write(one, unsubscribed=True, SCORE=7) for one in people])
+    assert {o.status for o in outcomes} == {Status.UPDATED}
+    assert {simulator.world.subscribers[one.hash].status for one in people} == {"unsubscribed"}
+    assert {_held(simulator, one)["SCORE"] for one in people} == {7}
+    records, _ = _changes(sink, fields=("unsubscribed", "status"))
+    assert {records[one.contact_id].fields["unsubscribed"] for one in people} == {True}
+
+
+@pytest.mark.parametrize("value", [False, None])
+def test_nobody_is_said_to_want_it_again(simulator, sink, value):
+    """Refused alone and before any call, whatever her status: her neighbours are written."""
+    one, two = _people(simulator, 2)
+    simulator.unsubscribe(one.email, None, NOW)
+    simulator.received.clear()
+    refused, written = sink.upsert("member", [_write(one, unsubscribed=value, SCORE=7), _write(two, SCORE=8)])
+    assert (refused.status, refused.code, written.status) == (Status.REJECTED, "OPTED_OUT", Status.UPDATED)
+    assert refused.reason == (
+        f"unsubscribed: it can only be set, not taken back (got {value}): nobody but the person subscribes again"
+    )
+    assert one.contact_id not in "".join(r.path + r.body for r in simulator.received)
+
+
+@pytest.mark.parametrize(
+    ("status", "left"),
+    [("subscribed", False), ("pending", False), ("transactional", False), ("unsubscribed", True), ("cleaned", True)],
+)
+def test_who_left_and_whose_address_bounced_reads_as_unsubscribed(simulator, sink, status, left):
+    one = _people(simulator, 1)[0]
+    simulator.change_member(one.email, NOW, status=status)
+    records, _ = _changes(sink, fields=("unsubscribed",))
+    assert records[one.contact_id].fields == {"unsubscribed": left}
+
+
+def test_a_member_that_stays_subscribed_all_the_same_is_no_success(simulator, sink, monkeypatch):
+    """Whatever keeps Mailchimp from it: who asked to be left alone must not be counted as done."""
+    one = _people(simulator, 1)[0]
+    monkeypatch.setattr(simulator, "change_member", lambda *arguments, **changes: None)
+    [outcome] = sink.upsert("member", [_write(one, unsubscribed=True)])
+    assert outcome.status is Status.REJECTED
+    assert "still has this person as subscribed" in outcome.reason
 
 
 # Describing

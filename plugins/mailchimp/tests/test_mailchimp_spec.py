@@ -89,6 +89,7 @@ def _write_back(sink, simulator):
     writes = [Write(one.email, ("Id", one.contact_id), {"SCORE": 12, "FNAME": None}) for one in people]
     sink.prepare([FieldSpec("member", "SCORE", "number", "Score")], ["Hot"])
     sink.upsert("member", writes[:1])
+    sink.upsert("member", [Write(write.key, write.match, {"unsubscribed": True}) for write in writes[:1]])
     sink.upsert("member", [Write("nobody", ("EMAIL", "no@body.example"), {"SCORE": 1})])
     sink.upsert("member", writes)
     simulator.batch_looks = 99

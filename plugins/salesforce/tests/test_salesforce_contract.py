@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from syncline.model import FieldSpec, RemoteRef, Value
 from syncline.sdk import Context, Http, SimulatorOptions
-from syncline.testing.contract import SinkContract
+from syncline.testing.contract import SinkContract, fields_of_every_kind
 from syncline.testing.simulator import Fault
 from syncline_salesforce import SalesforceConfig, SalesforceSink
 from syncline_salesforce.simulator import SalesforceSimulator
@@ -20,13 +20,16 @@ REQUEST_LIMIT = "TotalRequests Limit exceeded."
 
 
 class TestSalesforceSink(SinkContract):
-    """Nothing is exempt."""
+    """Nothing is exempt: in this org field history is on, and the opt-out field shown to us."""
 
     object = "Lead"
     match = "Syncline_Key__c"
     text_field = "Description"
+    other_field = "Title"
+    opt_out_field = "HasOptedOutOfEmail"
     always: ClassVar[Mapping[str, Value]] = {"LastName": "Rossi", "Company": "Acquario S.p.A."}
     segment = "Lead caldo"
+    format_fields = fields_of_every_kind("Lead", "Kit_{}__c".format)
 
     def setup_method(self) -> None:
         self._opened: list[Any] = []
@@ -38,6 +41,8 @@ class TestSalesforceSink(SinkContract):
     def _start(self) -> SalesforceSimulator:
         simulator = SalesforceSimulator(SimulatorOptions(people=0, clock=NOW.isoformat()))
         simulator.start()
+        simulator.org.track("Lead", "Description", "Title")
+        simulator.org.show("Lead", "HasOptedOutOfEmail")
         self._opened.append(simulator)
         return simulator
 
@@ -65,6 +70,12 @@ class TestSalesforceSink(SinkContract):
     def remove(self, ref: RemoteRef) -> None:
         self.org.delete_record(ref.object, ref.id)
 
+    def finish_task(self, ref: RemoteRef) -> None:
+        self.org.human_edit("Task", ref.id, Status="Completed")
+
+    def task_is_open(self, ref: RemoteRef) -> bool:
+        return any(row["Id"] == ref.id and not row["IsClosed"] for row in self.org.rows("Task"))
+
     def succeed(self, ref: RemoteRef) -> RemoteRef:
         return RemoteRef("Contact", self.org.convert_lead(ref.id))
 
@@ -87,7 +98,17 @@ class TestSalesforceSink(SinkContract):
 
 
 class TestSalesforceSinkWithMerges(TestSalesforceSink):
-    """A merge instead of a conversion, and the vendor's own way of saying that there were too many calls."""
+    """A merge instead of a conversion, in an org that keeps no field history."""
+
+    exempt: ClassVar[Mapping[str, str]] = {
+        "test_each_field_tells_who_edited_it": "the history of leads is switched off in this org: only of the whole "
+        "record is it known who changed it last",
+    }
+
+    def _start(self) -> SalesforceSimulator:
+        simulator = super()._start()
+        simulator.org.track("Lead")
+        return simulator
 
     def succeed(self, ref: RemoteRef) -> RemoteRef:
         survivor = self.org.human_create(ref.object, LastName="Bianchi", Company="Acme")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import ValidationError
 
 from syncline.errors import AuthError, ConfigError, RateLimitError, TransientError
-from syncline.model import Write
+from syncline.model import Outcome, Status, Write
 from syncline.sdk import Context, Http
 from syncline.testing.simulator import Fault
 from syncline_salesforce import SalesforceConfig, SalesforceSink
@@ -171,6 +171,33 @@ def test_many_threads_renew_once(sink: SalesforceSink, org: SalesforceSimulator)
         thread.join()
     assert found == ["Simulated Org"] * 4
     assert org.tokens.issued == issued + 1
+
+
+def test_threads_that_write_while_the_session_ends_renew_once_and_write_once(
+    sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    issued = org.tokens.issued
+    org.faults = [Fault("expiry", on="PATCH *", after=3)]
+    outcomes: list[Outcome] = []
+
+    def write(number: int) -> None:
+        fields = {"LastName": "R", "Company": "C"}
+        outcomes.extend(sink.upsert("Lead", [Write(f"p{number}", ("Syncline_Key__c", f"k{number}"), fields)]))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [o.status for o in outcomes] == [Status.CREATED] * 8
+    assert org.tokens.issued == issued + 1
+    assert org.counters()["upserts"] == 8
+
+
+def test_one_connection_stays_below_the_limit_of_long_calls_also_of_a_developer_org(sink: SalesforceSink) -> None:
+    """Calls of 20 seconds and more: 25 at once in production, 5 in a developer org (vendor sheet §5). Without counting
+    which are long, no more than that are ever open."""
+    assert sink.context.http._gate.throttle.concurrency <= 5
 
 
 def test_a_token_is_not_sent_to_a_plain_http_host(open_sink: Open, org: SalesforceSimulator) -> None:

@@ -88,10 +88,10 @@ def test_a_task_whose_answer_was_lost_is_not_created_twice(sink: SalesforceSink,
     assert {o.ref.id[:15] for o in again if o.ref} == {t["Id"][:15] for t in org.rows("Task")}
 
 
-def test_a_task_about_a_converted_lead_is_rejected_alone(sink: SalesforceSink, org: SalesforceSimulator) -> None:
+def test_a_task_about_a_lead_converted_meanwhile_comes_again(sink: SalesforceSink, org: SalesforceSimulator) -> None:
     converted = next(RemoteRef("Lead", r["Id"]) for r in org.rows("Lead") if r["IsConverted"])
     bad, good = sink.create_tasks([task(converted, "a"), task(refs(org)[0], "b")])
-    assert (bad.status, bad.code) == (Status.REJECTED, "CANNOT_UPDATE_CONVERTED_LEAD")
+    assert (bad.status, bad.code) == (Status.RETRY, "CANNOT_UPDATE_CONVERTED_LEAD")
     assert good.status is Status.CREATED
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncline.errors import ContractError, RateLimitError, SchemaDriftError, TransientError
-from syncline.model import Status, Write
+from syncline.model import RemoteRef, Status, Write
 from syncline.testing.simulator import Fault
 from syncline_salesforce import SalesforceSink
 from syncline_salesforce.simulator import SalesforceSimulator
@@ -110,10 +110,27 @@ def test_weather_on_one_record_is_retried_and_the_others_are_written(
     assert sink.upsert("Lead", [lead(0, Lead_Score__c=1)])[0].ok
 
 
-def test_a_converted_lead_refuses(sink: SalesforceSink, org: SalesforceSimulator) -> None:
-    converted = next(r["Id"] for r in org.rows("Lead") if r["IsConverted"])
-    outcome = sink.upsert("Lead", [Write("c", ("Id", converted), {"Lead_Score__c": 3})])[0]
-    assert (outcome.status, outcome.code) == (Status.REJECTED, "CANNOT_UPDATE_CONVERTED_LEAD")
+def test_a_lead_that_was_converted_meanwhile_comes_again_as_its_contact(
+    sink: SalesforceSink, org: SalesforceSimulator
+) -> None:
+    """The code is as recorded (grouparoo, export-records-lead). No dead letter: the next read says where to write."""
+    first = sink.upsert("Lead", [lead(0)])[0].ref
+    assert first is not None
+    cursor = [page.cursor for page in sink.changes("Lead", ["Syncline_Key__c"], None)][-1]
+    contact = org.convert_lead(first.id)
+    for match in (("Id", first.id), ("Syncline_Key__c", "key-0")):
+        [outcome] = sink.upsert("Lead", [Write("c", match, {"Lead_Score__c": 3})])
+        assert (outcome.status, outcome.code) == (Status.RETRY, "CANNOT_UPDATE_CONVERTED_LEAD")
+    [told] = [r for page in sink.changes("Lead", ["Syncline_Key__c"], cursor) for r in page.records]
+    assert told.successor == RemoteRef("Contact", contact)
+
+
+def test_a_record_that_was_deleted_meanwhile_is_no_dead_letter(sink: SalesforceSink, org: SalesforceSimulator) -> None:
+    first = sink.upsert("Lead", [lead(0)])[0].ref
+    assert first is not None
+    org.delete_record("Lead", first.id)
+    [outcome] = sink.upsert("Lead", [Write("d", ("Id", first.id), {"Lead_Score__c": 3})])
+    assert (outcome.status, outcome.code) == (Status.RETRY, "ENTITY_IS_DELETED")
 
 
 def test_absent_fields_stay_and_none_clears(sink: SalesforceSink, org: SalesforceSimulator) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from syncline.model import FieldSpec, RemoteRef, Value
 from syncline.sdk import Context, Http, SimulatorOptions, WebhookRequest
-from syncline.testing.contract import SinkContract
+from syncline.testing.contract import SinkContract, fields_of_every_kind
 from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoConfig, ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
@@ -22,6 +22,8 @@ class TestZohoSink(SinkContract):
     """Exempt is only what Zoho does not offer: it signs nothing."""
 
     exempt: ClassVar[Mapping[str, str]] = {
+        "test_each_field_tells_who_edited_it": "a timeline costs a call for each record, so it is read only where "
+        "`field_history` asks for it; TestZohoSinkWithHistory does",
         "test_webhook_rejects_tampering": "no signature is offered; a notice proves itself by its token, and is only a "
         "reason to read what changed",
         "test_webhook_rejects_an_old_timestamp": "no time is signed: who has heard a notice has its token, and can "
@@ -32,6 +34,10 @@ class TestZohoSink(SinkContract):
     text_field = "Description"
     always: ClassVar[Mapping[str, Value]] = {"Last_Name": "Rossi", "Company": "Acquario S.p.A."}
     segment = "Lead caldo"
+    other_field = "City"
+    opt_out_field = "Email_Opt_Out"
+    history: ClassVar[int] = 0
+    format_fields = fields_of_every_kind("Leads", "Kit_{}".format)
 
     def setup_method(self) -> None:
         self._opened: list[Any] = []
@@ -52,7 +58,7 @@ class TestZohoSink(SinkContract):
 
     def connect(self, keep: dict[str, str] | None = None, **settings: Any) -> ZohoSink:
         simulated = {name: value for name, value in self.crm.settings.items() if name != "plugin"}
-        config = ZohoConfig.model_validate({**simulated, **NOTIFY, **settings})
+        config = ZohoConfig.model_validate({**simulated, **NOTIFY, "field_history": self.history, **settings})
         http = Http("crm", sleep=lambda _: None)
         self._opened.append(http)
         return ZohoSink(config, Context("crm", http, self.crm.now, self.keep if keep is None else keep))
@@ -69,6 +75,12 @@ class TestZohoSink(SinkContract):
 
     def remove(self, ref: RemoteRef) -> None:
         self.crm.delete_record(ref.object, ref.id)
+
+    def finish_task(self, ref: RemoteRef) -> None:
+        self.crm.human_edit(ref.object, ref.id, Status="Completed")
+
+    def task_is_open(self, ref: RemoteRef) -> bool:
+        return any(row["id"] == ref.id and row["Status"] != "Completed" for row in self.crm.rows("Tasks"))
 
     def succeed(self, ref: RemoteRef) -> RemoteRef:
         return RemoteRef("Contacts", self.crm.convert_lead(ref.id))
@@ -89,6 +101,14 @@ class TestZohoSink(SinkContract):
     def webhook(self) -> WebhookRequest:
         self.crm.human_create(self.object, Last_Name="Notice", Company="Acme")
         return self.crm.notices()[-1]
+
+
+class TestZohoSinkWithHistory(TestZohoSink):
+    """Asking the timelines who changed which field."""
+
+    exempt: ClassVar = {name: why for name, why in TestZohoSink.exempt.items() if "each_field" not in name}
+    test_each_field_tells_who_edited_it = SinkContract.test_each_field_tells_who_edited_it
+    history = 100
 
 
 class TestZohoSinkOfAnotherTemper(TestZohoSink):

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from syncline.model import RemoteRef
+from syncline.model import RemoteRef, Write
 from syncline_zoho import ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
-from syncline_zoho.simulator.crm import SYNC_USER
+from syncline_zoho.simulator.crm import SALES_USER, SYNC_USER
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # invalid escapes, in the library
@@ -41,6 +41,7 @@ with warnings.catch_warnings():
     from zohocrmsdk.src.com.zoho.crm.api.org import OrgOperations
     from zohocrmsdk.src.com.zoho.crm.api.record import RecordOperations
     from zohocrmsdk.src.com.zoho.crm.api.sdk_config import SDKConfig
+    from zohocrmsdk.src.com.zoho.crm.api.timelines import GetTimelinesParam, TimelinesOperations
     from zohocrmsdk.src.com.zoho.crm.api.users import GetUsersParam, UsersOperations
     from zohocrmsdk.src.com.zoho.crm.api.util import Choice
 
@@ -302,6 +303,22 @@ def test_channels_are_opened_looked_at_and_renewed(crm: ZohoSimulator) -> None:
     assert told(answered(operations.update_notifications(wanted)).get_watch()[0])[1] == "SUCCESS"
     crm.human_edit("Leads", opened(crm)[0], First_Name="Ada")
     assert len(crm.notices()) == 1
+
+
+def test_a_timeline_says_who_changed_which_field(crm: ZohoSimulator, sink: ZohoSink) -> None:
+    """The library knows the call by this address, and finds in the simulated answer what the connector looks at."""
+    id = opened(crm)[0]
+    crm.human_edit("Leads", id, City="Bologna")
+    sink.upsert("Leads", [Write("w", ("Id", id), {"Visits": 5})])
+    params = with_(ParameterMap, (GetTimelinesParam.per_page, "200"))
+    page = answered(TimelinesOperations().get_timelines("Leads", id, params))
+    told = [
+        (entry.get_done_by().get_id(), [change.get_api_name() for change in entry.get_field_history() or ()])
+        for entry in page.get_timeline()
+    ]
+    assert told[:2] == [(SYNC_USER, ["Visits"]), (SALES_USER, ["City"])]
+    assert all(entry.get_audited_time().tzinfo for entry in page.get_timeline())
+    assert page.get_info().get_more_records() is False
 
 
 def test_what_the_library_wrote_the_connector_reads(sink: ZohoSink, crm: ZohoSimulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -75,6 +76,35 @@ def test_the_day_ends_when_the_credits_do(sink: ZohoSink, crm: ZohoSimulator) ->
     with pytest.raises(RateLimitError, match="credits of the day") as caught:
         sink.upsert("Leads", [WRITE])
     assert caught.value.retry_after == PARKED
+
+
+def test_credits_that_end_in_the_middle_stop_every_thread(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """At most what was on its way is still sent; what Zoho took before is written once, the rest comes another day."""
+    crm.daily_credits = crm.used_credits + 40
+    done: list[bool] = []
+    waits: list[timedelta | None] = []
+    ready = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        ready.wait()
+        for at in range(20):
+            key = f"k{number}-{at}"
+            try:
+                outcomes = sink.upsert("Leads", [Write(key, ("Syncline_Key", key), {"Last_Name": "R", "Company": "C"})])
+            except RateLimitError as error:
+                waits.append(error.retry_after)
+                return
+            done.append(outcomes[0].ok)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(done), all(done), crm.counters()["upserts"]) == (40, True, 40)
+    assert len(waits) == 4
+    assert all(wait and timedelta(minutes=25) < wait <= PARKED for wait in waits), waits
+    assert crm.counters()["calls"] <= 40 + 4
 
 
 def test_check_tells_the_credits_only_when_half_are_used(open_sink: Open, crm: ZohoSimulator) -> None:

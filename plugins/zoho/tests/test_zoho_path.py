@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ syncs:
     also: [Contacts]
     match: Syncline_Key
     when_missing: create
-    guard: {creates: null, tasks: null}
+    first_run: whole
+    guard: {creates: null, tasks: null, overwrites: null}
     fields:
       Lead_Score: {from: score.interesse, owner: ours, write_when: {moves: 5, or: band}}
       Lead_Band: {from: score.interesse.band, owner: ours}
@@ -177,8 +179,9 @@ def test_used_up_credits_stop_the_run_and_the_next_day_goes_on(make: Make) -> No
     assert "credits" in str(report.sinks["crm"].error)
     assert report.sinks["crm"].created == 0
     host.close()
-    with Host.load(host.folder / "connectors.yaml", env={}, retry=ONCE) as tomorrow:  # another process, its day fresh
-        again = tomorrow.run()
+    later = host.now() + timedelta(minutes=31)
+    with Host.load(host.folder / "connectors.yaml", env={}, retry=ONCE, clock=lambda: later) as tomorrow:
+        again = tomorrow.run()  # another process, its day fresh, when the pause that Zoho was given is over
         assert (again.status, again.sinks["crm"].rejected) == ("done", 0)
         assert again.sinks["crm"].created > 0
         assert tomorrow.run().sinks["crm"].changes == []

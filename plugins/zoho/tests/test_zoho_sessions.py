@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from syncline.errors import AuthError, ConfigError, RateLimitError, TransientError
+from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, TransientError
 from syncline.model import Write
 from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoConfig, ZohoSink
@@ -213,6 +213,37 @@ def test_many_threads_renew_once(sink: ZohoSink, crm: ZohoSimulator) -> None:
         thread.join()
     assert found == ["Simulated CRM"] * 4
     assert crm.tokens.issued == issued + 1
+
+
+def test_tokens_that_wear_out_in_the_middle_of_a_run_are_renewed_by_one_thread_each(
+    open_sink: Open, crm: ZohoSimulator
+) -> None:
+    """Ten tokens in ten minutes are all there are: 96 calls of four threads and two processes, twelve a token."""
+    crm.tokens.calls_per_token = 12
+    sinks = [open_sink(), open_sink()]
+    failed: list[Exception] = []
+    ready = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        sink = sinks[number % 2]
+        ready.wait()
+        try:
+            for at in range(12):
+                sink.client.read("GET", "org")
+                key = f"{number}-{at}"
+                row = {"Last_Name": "R", "Company": "C", "Email": f"{key}@x.example"}
+                sink.client.call("POST", "Leads/upsert", body={"data": [row], "trigger": []}).items("data", 1)
+        except ConnectorError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert crm.counters()["upserts"] == 48, "nothing was written twice, nothing left out"
+    assert 8 <= crm.tokens.issued <= 10
 
 
 def test_a_version_that_is_not_there_says_what_to_set(open_sink: Open) -> None:

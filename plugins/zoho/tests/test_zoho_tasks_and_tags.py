@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncline.errors import ConfigError, ContractError, SchemaDriftError
-from syncline.model import Member, RemoteRef, Status, TaskWrite
+from syncline.model import Member, RemoteRef, Status, TaskRef, TaskWrite
 from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
@@ -115,6 +115,79 @@ def test_no_task_is_created_without_a_key_that_is_unique(
         open_sink().create_tasks([task("t1", opened(crm)[0])])
     assert caught.value.field == "Syncline_Key"
     assert crm.rows("Tasks") == []
+
+
+def refs(sink: ZohoSink, about: RemoteRef, count: int) -> list[TaskRef]:
+    """Tasks of ours that are there."""
+    outcomes = sink.create_tasks([task(f"t{n}", about, subject=f"Call {n}") for n in range(count)])
+    return [TaskRef(o.key, o.ref.id) for o in outcomes if o.ref]
+
+
+def found(crm: ZohoSimulator, ref: TaskRef) -> dict[str, Any]:
+    return crm.crm.tables["Tasks"][ref.id]
+
+
+def test_a_task_taken_back_is_closed_and_says_that_nobody_did_it(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """No status of Zoho's says so; which of them close a task, but Completed, could not be verified."""
+    [ref] = refs(sink, opened(crm)[0], 1)
+    crm.triggered.clear()
+    [outcome] = sink.close_tasks([ref])
+    assert (outcome.status, outcome.ref) == (Status.UPDATED, RemoteRef("Tasks", ref.id))
+    row = found(crm, ref)
+    assert (row["Status"], row["Subject"]) == ("Completed", "Withdrawn, not done: Call 0")
+    assert row["Description"].startswith("Withdrawn by syncline: the run that created this task was undone.")
+    assert "Asked for a demo" in row["Description"]
+    assert crm.triggered == [[]], "no automation starts from it"
+
+
+def test_the_status_of_withdrawn_tasks_can_be_set_and_counts_as_closed(
+    open_sink: Open, sink: ZohoSink, crm: ZohoSimulator
+) -> None:
+    chosen = open_sink(task_withdrawn_status="Deferred")
+    [ref] = refs(sink, opened(crm)[0], 1)
+    assert [o.status for o in (*chosen.close_tasks([ref]), *chosen.close_tasks([ref]))] == [
+        Status.UPDATED,
+        Status.UNCHANGED,
+    ]
+    assert found(crm, ref)["Status"] == "Deferred"
+
+
+def test_a_hundred_tasks_are_two_looks_and_one_write_of_the_open_ones(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    made = refs(sink, opened(crm)[0], 100)
+    for ref in made[:30]:
+        crm.human_edit("Tasks", ref.id, Status="Completed")
+    crm.delete_record("Tasks", made[99].id)
+    crm.reset_counters()
+    outcomes = sink.close_tasks(made)
+    assert [o.status for o in outcomes] == [Status.UNCHANGED] * 30 + [Status.UPDATED] * 69 + [Status.UNCHANGED]
+    counted = crm.counters()
+    assert (counted["calls"], counted["write_calls"], counted["write_credits"]) == (3, 1, 7)
+    assert all(found(crm, ref)["Subject"].startswith("Call") for ref in made[:30]), "what a person did is left alone"
+
+
+def test_a_task_that_is_deleted_while_we_close_it_is_unchanged_and_a_locked_one_comes_again(
+    sink: ZohoSink, crm: ZohoSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, locked, plain = made = refs(sink, opened(crm)[0], 3)
+    read = sink.client.read
+
+    def then(*arguments: Any, **options: Any) -> Any:
+        answer = read(*arguments, **options)
+        crm.delete_record("Tasks", gone.id)
+        crm.crm.locked.add(locked.id)
+        return answer
+
+    monkeypatch.setattr(sink.client, "read", then)
+    outcomes = sink.close_tasks(made)
+    assert [o.status for o in outcomes] == [Status.UNCHANGED, Status.RETRY, Status.UPDATED]
+    assert found(crm, plain)["Status"] == "Completed"
+
+
+def test_more_tasks_than_a_call_takes_are_refused_before_any_call(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    with pytest.raises(ContractError, match="at most 100"):
+        sink.close_tasks([TaskRef(f"t{n}", str(n)) for n in range(101)])
+    assert sink.close_tasks([]) == []
+    assert crm.counters().get("calls", 0) == 0
 
 
 def test_no_tasks_cost_nothing_and_twins_are_refused(sink: ZohoSink, crm: ZohoSimulator) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncline.errors import AuthError, ContractError, SchemaDriftError, TransientError
-from syncline.model import Status, Write
+from syncline.model import RemoteRef, Status, Write
 from syncline.testing.simulator import Fault
 from syncline_zoho import ZohoSink
 from syncline_zoho.simulator import ZohoSimulator
@@ -69,7 +69,7 @@ def test_a_write_by_id_updates_and_never_creates(sink: ZohoSink, crm: ZohoSimula
     ]
     done, unknown = sink.upsert("Leads", writes)
     assert (done.status, done.ref and done.ref.id) == (Status.UPDATED, mine)
-    assert (unknown.status, unknown.code) == (Status.REJECTED, "INVALID_DATA")
+    assert (unknown.status, unknown.code) == (Status.RETRY, "INVALID_DATA"), "deleted since we read it, for all we know"
     assert len(crm.rows("Leads")) == before
 
 
@@ -135,14 +135,28 @@ def test_the_fault_language_reaches_single_records(
 
 
 @pytest.mark.parametrize("code", ["ID_ALREADY_CONVERTED", "INVALID_DATA"])
-def test_a_converted_lead_refuses(sink: ZohoSink, crm: ZohoSimulator, code: str) -> None:
-    """Which code it is could not be verified; it is a refusal of this record either way."""
+def test_a_lead_converted_while_we_write_comes_again_and_is_followed(
+    sink: ZohoSink, crm: ZohoSimulator, code: str
+) -> None:
+    """Which code it is could not be verified (vendor sheet §15). No dead letter: the next read names the contact."""
     crm.crm.rules.converted_code = code
-    converted = next(r["id"] for r in crm.rows("Leads") if r["Converted__s"])
-    other = next(r["id"] for r in crm.rows("Leads") if not r["Converted__s"])
-    writes = [Write(i, ("Id", i), {"Visits": 3}) for i in (converted, other)]
-    refused, written = sink.upsert("Leads", writes)
-    assert (refused.status, refused.code, written.status) == (Status.REJECTED, code, Status.UPDATED)
+    cursor = [page.cursor for page in sink.changes("Leads", ["Visits"], None)][-1]
+    lead_id, other = opened(crm)[:2]
+    contact = crm.convert_lead(lead_id)
+    writes = [Write(i, ("Id", i), {"Visits": 3}) for i in (lead_id, other)]
+    moved, written = sink.upsert("Leads", writes)
+    assert (moved.status, moved.code, written.status) == (Status.RETRY, code, Status.UPDATED)
+    found = {r.ref.id: r for page in sink.changes("Leads", ["Visits"], cursor) for r in page.records}
+    successor = found[lead_id].successor
+    assert successor == RemoteRef("Contacts", contact)
+    [followed] = sink.upsert("Contacts", [Write("c", ("Id", contact), {"Lead_Score": 3})])
+    assert (followed.status, followed.ref) == (Status.UPDATED, successor)
+
+
+def test_a_lookup_that_names_nobody_is_no_record_that_moved(sink: ZohoSink, crm: ZohoSimulator) -> None:
+    """The same words about another field are this record's own mistake."""
+    [refused] = sink.upsert("Leads", [Write("a", ("Id", opened(crm)[0]), {"Owner": "5725767000009999999"})])
+    assert (refused.status, refused.code) == (Status.REJECTED, "INVALID_DATA")
 
 
 def test_absent_fields_stay_and_none_clears(sink: ZohoSink, crm: ZohoSimulator) -> None:

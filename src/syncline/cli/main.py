@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from syncline import __version__
-from syncline.cli import browse, demo, progress, show
+from syncline.cli import (
+    alerts,
+    browse,
+    conflicts,
+    dead_letters,
+    demo,
+    logs,
+    metrics,
+    one,
+    progress,
+    runs,
+    show,
+    status,
+    tracing,
+    undo,
+)
+from syncline.cli.common import DEFAULT, AsJson, AsOf, ConfigPath, finish, print_json, utc, with_host
 from syncline.config.schema import json_schema
 from syncline.errors import (
     AuthError,
@@ -31,8 +49,10 @@ from syncline.host import Host
 from syncline.host.drift import compare, shapes
 from syncline.host.plugins import Plugins
 from syncline.host.scaffold import write_package
-from syncline.server import serve as receive_webhooks
+from syncline.server import serve as run_server
+from syncline.sync.guards import parse_allow
 from syncline.sync.report import Report
+from syncline.sync.stop import Stopped
 
 __all__ = ["app", "main"]
 
@@ -52,14 +72,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marketing events in, people scored and explained, CRM fields written back safely.",
 )
+app.add_typer(status.app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(metrics.app)
 app.add_typer(browse.app)
+app.add_typer(conflicts.app, name="conflicts")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(undo.app)
 
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="the connectors.yaml to use")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
-AsOf = Annotated[datetime | None, typer.Option("--as-of", help="score as of this time (UTC), instead of now")]
 Person = Annotated[str | None, typer.Option("--person", help="only this person: e-mail address, vendor id, or our key")]
 Sync = Annotated[str | None, typer.Option("--sync", help="only this sync")]
-DEFAULT: Final = Path("connectors.yaml")
 
 
 def _print_version(asked: bool) -> None:
@@ -71,16 +94,15 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log every call")] = False,
+    log_format: Annotated[
+        logs.LogFormat, typer.Option("--log-format", help="of the log: auto is text on a terminal, else JSON lines")
+    ] = "auto",
     version: Annotated[  # noqa: ARG001  # its callback prints it
         bool, typer.Option("--version", help="print the version", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    logs.configure(log_format, verbose=verbose)
+    tracing.configure(os.environ)
 
 
 @app.command()
@@ -91,12 +113,21 @@ def plan(
     as_of: AsOf = None,
     as_json: AsJson = False,
     every: Annotated[bool, typer.Option("--all", help="show every record, not only the first 20")] = False,
+    go_ahead: Annotated[
+        bool, typer.Option("--go-ahead", help="what a run would write in the next stage of a first run")
+    ] = False,
 ) -> None:
     """Show what `run` would write, record by record and field by field, and what it will cost. Writes nothing."""
-    result = _with_host(config, lambda host: host.plan(sync=sync, person=person, as_of=_utc(as_of)))
+
+    def call(host: Host) -> Report:
+        return host.plan(sync=sync, person=person, as_of=utc(as_of), go_ahead=go_ahead)
+
+    if person is not None:
+        one.walk(config, call, person, as_json=as_json)
+    result = with_host(config, call)
     if not as_json:
         show.changes(Console(), result, limit=sys.maxsize if every else 20)
-    _finish(result, as_json)
+    finish(result, as_json)
 
 
 @app.command()
@@ -107,10 +138,23 @@ def run(
     as_of: AsOf = None,
     as_json: AsJson = False,
     once: Annotated[bool, typer.Option("--once", help="one pass, then exit: for cron (what it does anyway)")] = True,  # noqa: ARG001
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", help="let this run do more than the guard: creates, or creates=6000,tasks=30"),
+    ] = None,
+    go_ahead: Annotated[
+        bool, typer.Option("--go-ahead", help="let a first run into a CRM go on to its next stage")
+    ] = False,
 ) -> None:
     """Pull, score, and write what `plan` shows."""
-    result = _with_host(config, lambda host: host.run(sync=sync, person=person, as_of=_utc(as_of)))
-    _finish(result, as_json)
+    more = parse_allow(allow or ())
+
+    def call(host: Host) -> Report:
+        return host.run(sync=sync, person=person, as_of=utc(as_of), allow=more, go_ahead=go_ahead)
+
+    if person is not None:
+        one.walk(config, call, person, as_json=as_json)
+    finish(with_host(config, call), as_json)
 
 
 @app.command()
@@ -121,7 +165,7 @@ def pull(
 ) -> None:
     """Read the sources: raw records become events. Nothing is scored or written to a CRM."""
     only = [source] if source else Host.load(config, only=()).source_names()
-    _finish(_with_host(config, lambda host: host.pull(source), only=only), as_json)
+    finish(with_host(config, lambda host: host.pull(source), only=only), as_json)
 
 
 @app.command()
@@ -132,7 +176,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Try quarantined records again; with --all, apply a corrected `classify` table to everything still kept."""
-    _finish(_with_host(config, lambda host: host.replay(source, everything=every), only=[source]), as_json)
+    finish(with_host(config, lambda host: host.replay(source, everything=every), only=[source]), as_json)
 
 
 @app.command()
@@ -145,9 +189,9 @@ def explain(
 ) -> None:
     """Say why a person has their scores, line by line; the lines sum to the score."""
     with Host.load(config, only=()) as host:
-        found = host.explain(person, segment=segment, as_of=_utc(as_of))
+        found = host.explain(person, segment=segment, as_of=utc(as_of))
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
     else:
         show.explanation(Console(), found)
 
@@ -203,9 +247,15 @@ def check(
     live: Annotated[
         bool, typer.Option("--live", help="also log in everywhere and hold every mapping against the CRM")
     ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", help="take this mapped field, such as Lead.Lead_Score__c, as it has become"),
+    ] = None,
 ) -> None:
-    """Check the configuration; with --live, also credentials and mappings."""
+    """Check the configuration; with --live, also credentials and mappings. Nothing is written there."""
     with Host.load(config) as host:
+        for mapping in accept or ():
+            host.accept(mapping)
         print(f"{config}: {len(host.config.connections)} connections, {len(host.config.syncs)} syncs: fine")  # noqa: T201
         codes = [code for name in host.config.connections for code in _check_live(host, name)] if live else []
     if codes:
@@ -218,15 +268,17 @@ def _check_live(host: Host, name: str) -> Iterator[int]:
         account = host.account(name)
         details = "".join(f", {key}: {value}" for key, value in account.details.items())
         print(f"{name}: {account.name} ({account.id}){details}")  # noqa: T201  # the result
-        parked = [found for target in host.preflight(name) for found in target.parked]
+        mappings = host.preflight(name)
     except ConnectorError as error:
         place = "" if str(error).startswith(f"{name}:") else f"{name}: "
-        print(f"{place}{error}", file=sys.stderr)  # noqa: T201  # the log
+        logs.complain(f"{place}{error}")
         yield exit_code_of(error)
         return
-    for found in parked:
-        print(f"{name}: {found.object}.{found.field}: {show.short(found.reason)}")  # noqa: T201  # the result
-        yield EXIT_STOPPED
+    for mapping, reason in mappings.items():
+        told = "ok" if reason is None else f"parked: {show.short(reason)}"
+        print(f"{name}: {mapping}: {told}")  # noqa: T201  # the result
+        if reason is not None:
+            yield EXIT_STOPPED
 
 
 @app.command(name="demo")
@@ -243,7 +295,7 @@ def run_demo(
             result = demo.run(host)
         following = demo.following(host, config)
     if as_json:
-        _print_json(result.model_dump(mode="json"))
+        print_json(result.model_dump(mode="json"))
     else:
         demo.print_summary(Console(), result, following)
     raise typer.Exit(result.exit_code)
@@ -261,7 +313,7 @@ def simulate(
     faults: Annotated[Path | None, typer.Option(help="a YAML file of faults to inject")] = None,
 ) -> None:
     """Start simulated vendors and print the connections that reach them; until interrupted."""
-    demo.simulate(vendors or [], people=people, seed=seed, clock=_utc(clock), folder=folder, faults=faults)
+    demo.simulate(vendors or [], people=people, seed=seed, clock=utc(clock), folder=folder, faults=faults)
 
 
 @app.command()
@@ -273,12 +325,15 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="the port to listen on; 0: any free one")
     ] = 8080,
+    no_schedule: Annotated[bool, typer.Option("--no-schedule", help="only receive webhooks, run nothing")] = False,
+    no_webhooks: Annotated[bool, typer.Option("--no-webhooks", help="only run syncs, receive nothing")] = False,
 ) -> None:
-    """Receive webhooks, one address a connection, until stopped. What comes in waits for the next run."""
-    with Host.load(config, only=()) as known:
-        only = known.receiving_names()
-    with Host.load(config, only=only) as opened:
-        receive_webhooks(opened, host, port, ready=_print_lines)
+    """Receive webhooks and run the syncs on their schedules, until stopped. Webhooks wait for the next run."""
+    with contextlib.ExitStack() as stack:
+        known = stack.enter_context(Host.load(config, only=()))
+        runs = stack.enter_context(Host.load(config)) if known.timetable and not no_schedule else None
+        receives = stack.enter_context(Host.load(config, only=() if no_webhooks else known.receiving_names()))
+        run_server(receives, host, port, ready=_print_lines, scheduled=runs, webhooks=not no_webhooks)
 
 
 def _print_lines(lines: Sequence[str]) -> None:
@@ -293,11 +348,11 @@ def plugins(as_json: AsJson = False) -> None:
     data = [[row.kind, row.role, row.package, row.version, " ".join(row.capabilities)] for row in found.rows()]
     columns = ["kind", "role", "package", "version", "can"]
     if as_json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in data])
+        print_json([dict(zip(columns, row, strict=True)) for row in data])
     else:
         show.rows(Console(), "Connectors", columns, data)
     for broken in found.broken:
-        print(broken, file=sys.stderr)  # noqa: T201  # the log
+        logs.complain(str(broken))
 
 
 @app.command()
@@ -353,31 +408,6 @@ def schema(
         out.write_text(text + "\n", "utf-8")
 
 
-def _with_host(config: Path, call: Callable[[Host], Report], only: Sequence[str] | None = None) -> Report:
-    with Host.load(config, only=only) as host, progress.choose() as shown:
-        host.progress = shown
-        return call(host)
-
-
-def _finish(result: Report, as_json: bool) -> None:
-    if as_json:
-        _print_json(result.model_dump(mode="json"))
-    else:
-        show.report(Console(), result)
-    raise typer.Exit(result.exit_code)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201  # the result
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """A time typed without a zone is UTC."""
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def exit_code_of(error: SynclineError) -> int:
     """What happens next decides, as in `syncline.errors`."""
     for kind, code in (
@@ -395,7 +425,7 @@ def exit_code_of(error: SynclineError) -> int:
 
 
 def _interrupted() -> NoReturn:
-    print("interrupted; what was done so far is recorded, the next run goes on from there", file=sys.stderr)  # noqa: T201  # the log
+    logs.complain("interrupted; what was done so far is recorded, the next run goes on from there")
     sys.exit(_INTERRUPTED)
 
 
@@ -408,9 +438,10 @@ def main() -> None:
             raise
         _interrupted()  # typer has caught the interruption, and said nothing
     except SynclineError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # the log
-        sys.exit(exit_code_of(error))
-    except KeyboardInterrupt:
+        code = exit_code_of(error)
+        logs.complain(str(error), exit_code=code)
+        sys.exit(code)
+    except (KeyboardInterrupt, Stopped):
         _interrupted()
     except Exception:
         logging.getLogger("syncline").exception("this is a bug of syncline; what was done so far is recorded")

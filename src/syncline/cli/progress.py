@@ -1,18 +1,22 @@
-"""Progress for people on a terminal, JSON lines for everyone else; both on stderr."""
+"""Progress: bars for people on a terminal, lines in the log for everyone else; both on stderr."""
 
 from __future__ import annotations
 
-import json
-import sys
+import logging
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from syncline.cli import logs
 from syncline.sync.progress import NoProgress
 
-__all__ = ["Bars", "JsonLines", "Silent", "choose"]
+__all__ = ["Bars", "LogLines", "Silent", "choose"]
+
+_log = logging.getLogger("syncline.progress")
 
 
 class Bars:
@@ -50,11 +54,13 @@ class Bars:
         self._progress.update(task, total=done, completed=done)
 
 
-class JsonLines:
-    """A line when a stage begins and when it ends, with how much it did."""
+class LogLines:
+    """A line in the log when a stage begins and when it ends, with how much it did and how long it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._done: dict[str, int] = {}
+        self._began: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -63,17 +69,16 @@ class JsonLines:
         return None
 
     def start(self, stage: str, total: int | None) -> None:
-        self._done[stage] = 0
-        self._say({"stage": stage, "state": "started", "total": total})
+        self._done[stage], self._began[stage] = 0, self._monotonic()
+        _log.info("stage started", extra={"stage": stage, "total": total})
 
     def advance(self, stage: str, by: int) -> None:
         self._done[stage] = self._done.get(stage, 0) + by
 
     def finish(self, stage: str) -> None:
-        self._say({"stage": stage, "state": "finished", "done": self._done.get(stage, 0)})
-
-    def _say(self, line: dict[str, object]) -> None:
-        print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201  # this is the log
+        now = self._monotonic()
+        seconds = round(now - self._began.get(stage, now), 3)
+        _log.info("stage finished", extra={"stage": stage, "done": self._done.get(stage, 0), "seconds": seconds})
 
 
 class Silent(NoProgress):
@@ -86,9 +91,8 @@ class Silent(NoProgress):
         return None
 
 
-def choose(*, quiet: bool = False) -> Bars | JsonLines | Silent:
-    """Bars on a terminal, JSON lines otherwise, nothing when asked for quiet."""
+def choose(*, quiet: bool = False) -> Bars | LogLines | Silent:
+    """Bars on a terminal, lines in the log otherwise, nothing when asked for quiet."""
     if quiet:
         return Silent()
-    console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else JsonLines()
+    return Bars(Console(stderr=True)) if logs.bars_suit() else LogLines()

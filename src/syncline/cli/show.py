@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from syncline.model import from_microseconds
+from syncline.model import Edit, from_microseconds
 from syncline.scoring.reference import Why
 from syncline.scoring.result import ScoreResult
-from syncline.sync.explain import Explanation
-from syncline.sync.report import RecordChange, Report, SinkReport, SourceReport
+from syncline.sync.explain import Allowed, Explanation
+from syncline.sync.report import RecordChange, Report, RolloutReport, SinkReport, SourceReport
 
-__all__ = ["blocks", "changes", "explanation", "report", "rows", "short"]
+__all__ = ["blocks", "changes", "explanation", "report", "rows", "short", "value"]
 
-_ABSENT: Final = "the CRM has no such field"
+_KEPT: Final = 20  # of what undoing leaves as it is, shown
+_ABSENT: Final = "the CRM has no such field; "
 _MANY_KNOWN: Final = re.compile(r"Known: ((?:[\w.-]+, ){5})(?:[\w.-]+, )*[\w.-]+")
 
 
@@ -109,11 +110,44 @@ def _sinks(result: Report) -> Table:
 def _notes(console: Console, name: str, sink: SinkReport) -> None:
     for reason, people in sorted(sink.skipped.items(), key=lambda pair: -pair[1]):
         console.print(Text(f"{name}: {people} not written: {reason}"))
+    for reason, writes in sorted(sink.withheld.items(), key=lambda pair: -pair[1]):
+        console.print(Text(f"{name}: {writes} fields, tasks and memberships withheld: {reason}"))
+    if sink.opt_outs:
+        console.print(Text(f"{name}: {sink.opt_outs} opt-outs passed on"))
+    if sink.crm_changes:
+        console.print(Text(f"{name}: {sink.crm_changes} changes made there became events"))
     _parked(console, name, sink.parked)
+    for mapping in sink.recovered:
+        console.print(Text(f"{name}: no longer parked: {mapping}", style="green"))
+    for what, count in sink.allowed.items():
+        console.print(Text(f"{name}: {count} {what}, beyond the guard, because this run was allowed to"))
+    if sink.rollout is not None:
+        _rollout(console, name, sink.rollout)
     if sink.drift:
         console.print(Text(f"{name}: {sink.drift} of our fields had been changed by others", style="yellow"))
+    if sink.closed:
+        console.print(Text(f"{name}: {sink.closed} tasks closed"))
+    for kept in sink.kept[:_KEPT]:
+        about = ".".join(filter(None, (kept.object, kept.field))) or "task"
+        console.print(Text(f"{name}: {about} of {kept.id or kept.person} stays as it is: {kept.reason}"))
+    if len(sink.kept) > _KEPT:
+        console.print(f"{name}: … and {len(sink.kept) - _KEPT} more stay as they are; --json shows every one")
+    if sink.paused:
+        console.print(Text(f"{name}: {sink.paused}", style="yellow"))
     if sink.error:
         console.print(Text(f"{name}: {short(sink.error)}", style="red"))
+
+
+def _rollout(console: Console, name: str, rollout: RolloutReport) -> None:
+    """Where the first runs stand; of one that only looks, whom it found, some of them by our keys."""
+    wave = f", wave {rollout.wave}" if rollout.wave else ""
+    held = ", ".join(f"{count} {what}" for what, count in rollout.held.items()) or "nothing"
+    console.print(Text(f"{name}: first run, stage {rollout.stage}{wave}; waiting: {held}", style="bold"))
+    for what, keys in (rollout.match.examples if rollout.match else {}).items():
+        count = getattr(rollout.match, what)
+        console.print(Text(f"{name}:   {what.replace('_', ' ')} {count}, such as {', '.join(keys)}"))
+    if rollout.match is None:
+        console.print(Text(f"{name}: next: {rollout.next}"))
 
 
 def _parked(console: Console, name: str, parked: Sequence[str]) -> None:
@@ -140,15 +174,17 @@ def changes(console: Console, result: Report, limit: int) -> None:
 
 def _change(console: Console, connection: str, change: RecordChange) -> None:
     where = f"{connection} {change.object} {change.id or ''}".strip()
-    console.print(Text(f"{change.operation:<7} {where}  person {change.person}", style="bold"))
+    became = f"  {change.status}" if change.status else ""
+    console.print(Text(f"{change.operation:<7} {where}  person {change.person}{became}", style="bold"))
     for field, (before, after) in change.fields.items():
-        console.print(Text(f"          {field}: {_value(before)} → {_value(after)}"))
-    if change.subject:
-        console.print(Text(f"          {change.subject}"))
+        console.print(Text(f"          {field}: {value(before)} → {value(after)}"))
+    for words in filter(None, (change.subject, change.reason)):
+        console.print(Text(f"          {words}"))
 
 
-def _value(value: object) -> str:
-    return "(empty)" if value is None else str(value)
+def value(held: object) -> str:
+    """As a person reads it."""
+    return "(empty)" if held is None else str(held)
 
 
 def explanation(console: Console, found: Explanation) -> None:
@@ -159,6 +195,8 @@ def explanation(console: Console, found: Explanation) -> None:
     for score in found.assessment.scores.values():
         console.print(_score(found, score))
     console.print(Text(f"segments: {', '.join(sorted(found.assessment.segments)) or '(none)'}"))
+    for allowed in found.consent:
+        _consent(console, allowed)
     for holding in found.holdings:
         console.print(
             Text(
@@ -166,11 +204,33 @@ def explanation(console: Console, found: Explanation) -> None:
                 f"changed by {holding.changed_by}"
             )
         )
-        for name, value in holding.fields.items():
-            ours = "  (last written by us)" if name in holding.ours and value == holding.ours[name] else ""
-            console.print(Text(f"    {name}: {_value(value)}{ours}"))
+        for name, held in holding.fields.items():
+            ours = "  (last written by us)" if name in holding.ours and held == holding.ours[name] else ""
+            console.print(Text(f"    {name}: {value(held)}{ours or _writer(holding.edits[name])}"))
+        if holding.deleted:
+            console.print(Text("    deleted there"))
+    for link in found.past:
+        until = f"{from_microseconds(link.until_us):%Y-%m-%d %H:%M}"
+        console.print(Text(f"{link.connection} {link.ref.object} {link.ref.id} until {until}: {link.why}"))
     if found.why:
         _reason(console, found.why, 0)
+
+
+def _consent(console: Console, allowed: Allowed) -> None:
+    """One purpose, and each side with what it says and since when."""
+    verdict = "allowed" if allowed.refusal is None else f"not allowed: {allowed.refusal}"
+    console.print(Text(f"consent to {allowed.purpose}: {verdict}"))
+    for said in allowed.sides:
+        word = "granted" if said.granted else "withdrawn"
+        console.print(Text(f"    {said.side}: {word} {from_microseconds(said.at_us):%Y-%m-%d %H:%M}"))
+
+
+def _writer(edit: Edit) -> str:
+    by = {"person": "a person", "system": "another system"}.get(edit.by)
+    if by is None:
+        return ""
+    at = f", {edit.at:%Y-%m-%d %H:%M}" if edit.at else ""
+    return f"  (by {edit.who or by}{at})"
 
 
 def _score(found: Explanation, score: ScoreResult) -> Table:

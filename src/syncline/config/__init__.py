@@ -3,7 +3,10 @@
 from syncline.config.document import Document
 from syncline.config.load import KindInfo, Loaded, ParsesModels, Rooms, load, load_all, read, settings
 from syncline.config.models import (
+    ALERT_KINDS,
     ActionConfig,
+    AlertKind,
+    Alerts,
     Classify,
     ClassifyRules,
     Config,
@@ -21,7 +24,10 @@ from syncline.config.models import (
 )
 
 __all__ = [
+    "ALERT_KINDS",
     "ActionConfig",
+    "AlertKind",
+    "Alerts",
     "Classify",
     "ClassifyRules",
     "Config",

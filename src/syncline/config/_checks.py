@@ -56,6 +56,11 @@ class _Entry:
         alone = self.text(*keys)
         return self.texts(*keys) if alone is None else {self.at(*keys): alone}
 
+    def one(self, *keys: str | int) -> dict[Path_, str]:
+        """The text under these keys with its path, if there is one."""
+        alone = self.text(*keys)
+        return {} if alone is None else {self.at(*keys): alone}
+
     def keys(self, *keys: str | int) -> list[str]:
         found = self.document.at((*self.path, *keys))
         return list(found) if isinstance(found, Mapping) else []
@@ -160,7 +165,9 @@ _RULES: Final[Mapping[str, Callable[[_Entry], object]]] = {
     "also": lambda sync: set(sync.objects[1:]),
     "match": lambda sync: (sync.text("match") or "").casefold() or None,
     "when_missing": lambda sync: sync.text("when_missing") or "skip",
+    "when_deleted": lambda sync: sync.text("when_deleted") or "leave",
     "create_if": _create_if,
+    "first_run": lambda sync: sync.text("first_run"),
 }
 """What all syncs of one connection say alike: key → what a sync says, None where it says nothing that is valid."""
 
@@ -190,6 +197,7 @@ class _Checks:
         yield from self._two_lists()
         yield from self._two_minds()
         yield from self._two_guards()
+        yield from self._purposes()
 
     # Connections
 
@@ -263,6 +271,23 @@ class _Checks:
         if sync.keys("segments") and self._can(to, "is_sink"):
             yield from self._target(sync.at("segments"), to, "keeps_segments", "cannot hold segments")
 
+    def _purposes(self) -> Iterator[Problem]:
+        """Every purpose that is named is declared."""
+        declared = _Entry(self._document, ("consent",))
+        known = declared.keys("purposes")
+        named = declared.texts("unsubscribes")
+        for action in self._actions:
+            named |= action.one("task", "purpose")
+        for sync in self._syncs:
+            named |= sync.one("purpose")
+            for name in sync.keys("fields"):
+                named |= sync.one("fields", name, "purpose") | sync.one("fields", name, "consent")
+            for name in sync.keys("segments"):
+                named |= sync.one("segments", name, "purpose")
+        for path, name in named.items():
+            if name not in known:
+                yield Problem(path, f"{unknown('purpose', name, known)}; declare it: consent: {{purposes: {{…}}}}")
+
     def _two_owners(self) -> Iterator[Problem]:
         """One CRM field mapped twice. CRMs do not tell names by letter case, so neither do we."""
         owners: dict[tuple[str | None, str, str], Path_] = {}
@@ -282,7 +307,8 @@ class _Checks:
         segments: dict[tuple[str | None, str], tuple[str, Path_]] = {}
         for sync in self._syncs:
             for segment in sync.keys("segments"):
-                path, kept = sync.at("segments", segment), sync.text("segments", segment)
+                path = sync.at("segments", segment)
+                kept = sync.text("segments", segment) or sync.text("segments", segment, "name")
                 if kept is None:
                     continue
                 folded = kept.strip().casefold()

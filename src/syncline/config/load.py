@@ -95,11 +95,11 @@ def load_all(
 ) -> Loaded:
     """The validated configuration and all that it refers to. ConfigError with every mistake, in every file.
 
-    `only` names the connections whose settings (and environment variables) are needed; None: all of them. Without
-    `rooms`, models and segments are not looked at.
+    `only` names the connections whose settings (and environment variables) are needed; None: all of them, and those of
+    `alerts`. Without `rooms`, models and segments are not looked at.
     """
     loading = _Loading(_open(path, env), env, kinds, allow_literal_secrets)
-    config = loading.structure()
+    config = loading.structure(later=() if only is None else ("alerts",))
     found = loading.settings(names(loading.document, "connections") if only is None else only)
     models = loading.models(rooms) if rooms else {}
     segments = loading.segments(rooms, models) if rooms else None
@@ -159,11 +159,11 @@ class _Loading:
         self._literals = literals
         self._files: dict[Path, Document] = {}
 
-    def structure(self) -> Config | None:
-        """The file as a Config, and the cross checks."""
+    def structure(self, later: Collection[str] = ()) -> Config | None:
+        """The file as a Config, and the cross checks. What is under the keys in `later` is filled in when it is used."""
         if not isinstance(self.document.data, Mapping):
             return None
-        config, problems = self.document.check(Config, as_is=("connections",))
+        config, problems = self.document.check(Config, as_is=("connections", *later))
         self._note(problems)
         self._note(cross_problems(self.document, self._kinds))
         if not self._literals:

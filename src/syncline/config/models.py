@@ -15,30 +15,39 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StrictBool,
     WithJsonSchema,
     model_validator,
 )
 
 from syncline.config._messages import Misplaced
+from syncline.config._times import CronText, TimeZone
 from syncline.errors import did_you_mean
 from syncline.model import Origin
 from syncline.model.duration import parse_duration
 
 __all__ = [
+    "ALERT_KINDS",
     "OWN_SETTINGS",
     "TASK_TEXTS",
     "ActionConfig",
+    "AlertKind",
+    "Alerts",
+    "BudgetConfig",
     "Classify",
     "ClassifyRules",
     "Config",
     "ConnectionConfig",
+    "ConsentConfig",
     "CreateIf",
     "FieldMapping",
     "Guard",
     "Identity",
     "Origin",
+    "PurposeConfig",
     "ScoreConfig",
+    "SegmentList",
     "Server",
     "Simulation",
     "SyncConfig",
@@ -97,6 +106,10 @@ _DURATION_SCHEMA: Final = {
 }
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1)]
+PurposeName = Text
+"""As the sources call it, such as `email_marketing` or `list:Newsletter`."""
+_PURPOSE: Final = "what it is written for, one of `consent.purposes`; without it nobody is asked"
+_OWNER: Final = "ours (we write), theirs (we only read) or shared (with a policy)"
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
@@ -170,16 +183,25 @@ AttributeText = Annotated[
 # Connections, classification, identity, scores
 
 
+class BudgetConfig(_Model):
+    """How much of a connection's day we may use."""
+
+    calls_per_day: Positive = Field(
+        description="calls of all kinds, of all processes, in a day of UTC; what is left over waits for the next run"
+    )
+
+
 class ConnectionConfig(_Model):
     """A configured use of a plugin. `settings` are as written (with `${NAME}`); the plugin's own model checks them."""
 
     name: str
     plugin: Text = Field(description="the kind of connector; `syncline plugins` lists them")
     simulated: StrictBool = Field(default=False, description="true: the plugin's simulator stands in for the vendor")
+    budget: BudgetConfig | None = Field(default=None, description="how much of its day we may use")
     settings: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 
 
-OWN_SETTINGS: Final = ("plugin", "simulated")
+OWN_SETTINGS: Final = ("plugin", "simulated", "budget")
 """What stands in a connection beside the plugin's own settings."""
 
 
@@ -311,6 +333,7 @@ class TaskConfig(_Model):
     )
     score: Text | None = Field(default=None, description="the score that is told, and that sets the priority")
     owner: Text | None = Field(default=None, description="the CRM's user id; without it the CRM decides")
+    purpose: PurposeName | None = Field(default=None, description=_PURPOSE)
 
     @property
     def connections(self) -> tuple[str, ...]:
@@ -366,8 +389,8 @@ class WriteWhen(_Model):
 
 _BY_OWNER: Final[list[dict[str, Any]]] = [
     {
-        "properties": {"owner": {"const": "ours"}, "policy": False, "to": False},
-        "required": ["from"],
+        "properties": {"owner": {"const": "ours"}, "policy": False, "to": False, "consent": False},
+        "required": ["owner", "from"],
     },
     {
         "properties": {
@@ -376,10 +399,19 @@ _BY_OWNER: Final[list[dict[str, Any]]] = [
             "from": False,
             "default": False,
             "write_when": False,
+            "purpose": False,
+            "consent": False,
         },
-        "required": ["to"],
+        "required": ["owner", "to"],
     },
-    {"properties": {"owner": {"const": "shared"}, "to": False}, "required": ["from", "policy"]},
+    {
+        "properties": {"owner": {"const": "shared"}, "to": False, "consent": False},
+        "required": ["owner", "from", "policy"],
+    },
+    {
+        "properties": dict.fromkeys(("owner", "from", "to", "policy", "default", "write_when", "purpose"), False),
+        "required": ["consent"],
+    },
 ]
 
 
@@ -388,9 +420,7 @@ class FieldMapping(_Model):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _BY_OWNER})  # type: ignore[dict-item]
 
-    owner: Literal["ours", "theirs", "shared"] = Field(
-        description="ours (we write), theirs (we only read) or shared (with a policy)"
-    )
+    owner: Literal["ours", "theirs", "shared"] | None = Field(default=None, description=_OWNER)
     origin: OriginText | None = Field(default=None, alias="from", description=f"what we write: {_ORIGINS}")
     to: AttributeText | None = Field(default=None, description="where what we read goes: person.ATTRIBUTE")
     policy: Literal["newest", "only_if_empty", "human_wins", "ask"] | None = Field(
@@ -398,6 +428,10 @@ class FieldMapping(_Model):
     )
     default: Scalar = Field(default=None, description="written when we know no value")
     write_when: WriteWhen | None = Field(default=None, description="keeps small moves of a score from costing calls")
+    purpose: PurposeName | None = Field(default=None, description=_PURPOSE)
+    consent: PurposeName | None = Field(
+        default=None, description="the field is the CRM's opt-out from this purpose: read, and only ever ticked by us"
+    )
 
     @property
     def attribute(self) -> str | None:
@@ -406,6 +440,10 @@ class FieldMapping(_Model):
 
     @model_validator(mode="after")
     def _fits_its_owner(self) -> Self:
+        if self.consent is not None:
+            return self._as_opt_out()
+        if self.owner is None:
+            raise Misplaced(("owner",), f"missing: {_OWNER}")
         if self.owner == "theirs":
             return self._as_theirs()
         if self.to is not None:
@@ -421,13 +459,25 @@ class FieldMapping(_Model):
         return self
 
     def _as_theirs(self) -> Self:
-        for key, value in (("from", self.origin), ("policy", self.policy), ("write_when", self.write_when)):
+        for key, value in (
+            ("from", self.origin),
+            ("policy", self.policy),
+            ("write_when", self.write_when),
+            ("purpose", self.purpose),
+        ):
             if value is not None:
                 raise Misplaced((key,), "does not go with owner: theirs, which we only read; it has 'to' only")
         if self.default is not None:
             raise Misplaced(("default",), "does not go with owner: theirs, which we only read; it has 'to' only")
         if self.to is None:
             raise ValueError("owner: theirs needs 'to': person.ATTRIBUTE")
+        return self
+
+    def _as_opt_out(self) -> Self:
+        """Nobody owns it: whoever opts out may tick it, and we tick it for those who did so elsewhere."""
+        for key in ("owner", "from", "to", "policy", "default", "write_when", "purpose"):
+            if getattr(self, "origin" if key == "from" else key) is not None:
+                raise Misplaced((key,), "does not go with 'consent': an opt-out is read, and only ever ticked by us")
         return self
 
 
@@ -454,10 +504,27 @@ class Guard(_Model):
     clears: Count | None = Field(default=100, description="fields that held a value and would be emptied")
     tasks: Count | None = Field(default=1000, description="new tasks")
     removes: Count | None = Field(default=100, description="memberships that would end")
+    opt_outs: Count | None = Field(default=None, description="opt-outs that would be passed on")
+    overwrites: Count | None = Field(default=500, description="fields whose value was not ours and would be another")
+
+
+class SegmentList(_Model):
+    """Where a segment is kept, and what for."""
+
+    name: Text = Field(description="the CRM's campaign, list or tag")
+    purpose: PurposeName | None = Field(default=None, description=_PURPOSE)
+
+
+_ONE_SCHEDULE: Final[dict[str, Any]] = {
+    "not": {"required": ["every", "cron"]},
+    "dependentRequired": {"time_zone": ["cron"]},
+}
 
 
 class SyncConfig(_Model):
     """What is written to one object of one CRM, and read back."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_SCHEDULE)
 
     name: Name = Field(description="what the sync is called")
     to: Text = Field(description="the connection that is written to")
@@ -465,16 +532,43 @@ class SyncConfig(_Model):
     also: tuple[Text, ...] = Field(default=(), description="more objects: people found there are written there")
     match: Text = Field(description="the CRM field that holds our key, such as Syncline_Key__c")
     when_missing: Literal["create", "skip"] = Field(default="skip", description="what to do with people the CRM lacks")
+    when_deleted: Literal["leave", "create"] = Field(
+        default="leave", description="what to do with people whose record was deleted: leave it at that, or create anew"
+    )
     create_if: CreateIf | None = Field(default=None, description="which people are worth a new record")
-    every: Duration | None = Field(default=None, description="how often it runs when the scheduler runs it")
+    every: Duration | None = Field(default=None, description="how often `syncline serve` runs it, such as 15m")
+    cron: CronText | None = Field(
+        default=None, description="when `syncline serve` runs it, such as '0 3 * * *', in place of `every`"
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="whose clock `cron` means, such as Europe/Rome; UTC without it"
+    )
     fields: Mapping[Text, FieldMapping] = Field(default={}, description="CRM field → {from or to, owner, …}")
-    segments: Mapping[str, Text] = Field(default={}, description="our segment → the CRM's campaign, list or tag")
+    purpose: PurposeName | None = Field(
+        default=None, description="what the sync's fields and segments are written for, where they do not say"
+    )
+    segments: Mapping[str, Text | SegmentList] = Field(
+        default={}, description="our segment → the CRM's campaign, list or tag; or {name: …, purpose: …}"
+    )
     guard: Guard = Field(default=Guard(), description="the most one run may do before it stops and asks")
+    first_run: Literal["staged", "whole"] = Field(
+        default="staged", description="how a CRM that was never written to begins: step by step, or all at once"
+    )
 
     @property
     def objects(self) -> tuple[str, ...]:
         """Where people may be found; the first is where missing ones are created."""
         return (self.object, *self.also)
+
+    @property
+    def lists(self) -> dict[str, SegmentList]:
+        """Segment → where it is kept, and what for."""
+        return {
+            segment: SegmentList(name=kept, purpose=self.purpose)
+            if isinstance(kept, str)
+            else SegmentList(name=kept.name, purpose=kept.purpose or self.purpose)
+            for segment, kept in self.segments.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -482,9 +576,47 @@ class SyncConfig(_Model):
             raise ValueError("writes nothing; give 'fields', 'segments' or both")
         if self.create_if is not None and self.when_missing == "skip":
             raise Misplaced(("create_if",), "has no effect; add when_missing: create")
+        if self.when_deleted == "create" and self.when_missing == "skip":
+            raise Misplaced(("when_deleted",), "has no effect; add when_missing: create")
         if len({name.casefold() for name in self.objects}) < len(self.objects):
             raise Misplaced(("also",), "names an object twice; 'object' itself need not be there")
         return self
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.every is not None and self.cron is not None:
+            raise Misplaced(("cron",), "does not go with 'every'; keep one of the two")
+        if self.time_zone is not None and self.cron is None:
+            raise Misplaced(("time_zone",), "only goes with 'cron'; 'every' needs none")
+        return self
+
+
+# Consent
+
+
+class PurposeConfig(_Model):
+    """A purpose, and what it rests on."""
+
+    basis: Literal["consent", "legitimate_interest"] = Field(
+        description="consent (nothing without a grant) or legitimate_interest (until somebody objects)"
+    )
+
+
+class ConsentConfig(_Model):
+    """What things are written for, and what people have to say about it."""
+
+    purposes: Mapping[PurposeName, PurposeConfig] = Field(default={}, description="purpose → {basis: …}")
+    unsubscribes: tuple[PurposeName, ...] | None = Field(
+        default=None,
+        description="purposes that an e-mail's unsubscribe link withdraws; without it, all whose basis is consent",
+    )
+
+    @property
+    def unsubscribed(self) -> tuple[str, ...]:
+        """What an unsubscribe link withdraws."""
+        if self.unsubscribes is not None:
+            return self.unsubscribes
+        return tuple(name for name, purpose in self.purposes.items() if purpose.basis == "consent")
 
 
 # The whole
@@ -541,6 +673,33 @@ class Server(_Model):
     )
 
 
+AlertKind = Literal[
+    "credentials",
+    "settings",
+    "guard",
+    "drift",
+    "weather",
+    "refused",
+    "plugin",
+    "paused",
+    "dead_letters",
+    "failed",
+    "killed",
+    "schedule",
+]
+ALERT_KINDS: Final[tuple[AlertKind, ...]] = get_args(AlertKind)
+"""The troubles that somebody can be told of."""
+
+
+class Alerts(_Model):
+    """Who is told of trouble: when it begins, and when it is over."""
+
+    to: tuple[SecretStr, ...] = Field(
+        default=(), description="addresses as Apprise has them, each in an environment variable: ['${APPRISE_URL}']"
+    )
+    on: tuple[AlertKind, ...] = Field(default=ALERT_KINDS, description="which kinds of trouble; all without it")
+
+
 class Config(_Model):
     """connectors.yaml."""
 
@@ -560,8 +719,12 @@ class Config(_Model):
     )
     simulation: Simulation = Field(default=Simulation(), description="the world of connections that are simulated")
     server: Server = Field(default=Server(), description="what `syncline serve` takes in, and how much of it")
+    alerts: Alerts = Field(default=Alerts(), description="who is told of trouble, and of which")
     classify: Classify = Field(default=Classify(), description="which page is the pricing page, and the like")
     identity: Identity = Field(default=Identity(), description="which identifiers say nothing about who somebody is")
+    consent: ConsentConfig = Field(
+        default=ConsentConfig(), description="what things are written for, and what people have to say about it"
+    )
     models: Mapping[Name, Text] = Field(default={}, description="name → path of a scoring model's YAML file")
     scores: Mapping[Name, ScoreConfig] = Field(default={}, description="name → {model: …}")
     segments: Mapping[Name, Any] = Field(default={}, description="name → predicate: {all: […]}, {any: […]}, {not: …}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, partial
@@ -11,32 +15,49 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sqlalchemy import select
 
 from syncline.config import Config, Loaded, load_all, read
 from syncline.config import settings as configured_settings
-from syncline.errors import ConfigError, did_you_mean
+from syncline.errors import ConfigError, StoreError, did_you_mean
 from syncline.host.lease import hold
+from syncline.host.notify import Notify, by_apprise
 from syncline.host.plugins import Plugins
+from syncline.host.recount import Recount, recount
+from syncline.host.schedule import Due, Times, answer, look, timetable
 from syncline.host.simulation import Simulation
-from syncline.host.wiring import action_rules, classifiers, identity_rules, kinds, rooms, targets
-from syncline.model import Account
+from syncline.host.status import Status, status
+from syncline.host.watch import Watch, overdue
+from syncline.host.wiring import action_rules, classifiers, consent_rules, identity_rules, kinds, rooms, targets
+from syncline.model import Account, RemoteRef, microseconds
 from syncline.scoring.program import Program
 from syncline.sdk import ConnectorConfig, Context, CreatesTasks, Http, Prepares, Sink, Source, capabilities
+from syncline.store import descriptions, pauses, rollouts
 from syncline.store.crm import forget
 from syncline.store.database import Database
+from syncline.store.decisions import Case, Choice
 from syncline.store.keep import Keep
+from syncline.store.pauses import Pause
 from syncline.store.profiles import find
 from syncline.store.runs import stored_scores
 from syncline.store.schema import RAW_DONE, RAW_QUARANTINED, identifier
+from syncline.sync.budget import Budget
+from syncline.sync.course import Setup
 from syncline.sync.explain import Explanation, explain
-from syncline.sync.mirror import describe
+from syncline.sync.fields import takes_over
+from syncline.sync.guards import Allowance
+from syncline.sync.needs import Needs
+from syncline.sync.preflight import findings, inspect
 from syncline.sync.progress import NoProgress, Progress
+from syncline.sync.queue import Question, Waiting, decide_field, decide_record, waiting
 from syncline.sync.report import Report
 from syncline.sync.retry import Retry, retrying
-from syncline.sync.run import Runner, Setup
+from syncline.sync.rollout import refuse_idle_go_ahead
+from syncline.sync.run import Runner
+from syncline.sync.stop import Stop
 from syncline.sync.target import Target, needed_fields
+from syncline.sync.undo import Undo, recorded
 
 __all__ = ["Host"]
 
@@ -62,13 +83,16 @@ class Host:
         retry: Retry | None = None,
         people: int | None = None,
         seed: int | None = None,
+        notify: Notify | None = None,
     ) -> None:
         self.loaded = loaded
+        self._notify = notify
         self.config: Config = loaded.config
         self.plugins = plugins
         self.folder = folder
         self.progress = progress or NoProgress()
-        self.retry = retry or retrying()
+        self.stop = Stop()
+        self.retry = retry or retrying(slowed=10, sleep=self.stop.pause)
         simulated = self.config.simulation
         self._state = folder / _STATE
         people = simulated.people if people is None else people
@@ -89,6 +113,7 @@ class Host:
         )
         self._clock = clock
         self._connectors: dict[str, Source[Any] | Sink[Any]] = {}
+        self._budgets: dict[str, Budget] = {}
 
     @classmethod
     def load(
@@ -121,6 +146,9 @@ class Host:
 
     def close(self) -> None:
         self.simulation.stop()
+        for budget in self._budgets.values():
+            with contextlib.suppress(StoreError):  # a store that is gone has nothing to give back to
+                budget.close()
         if "database" in self.__dict__:
             self.database.close()
 
@@ -163,9 +191,19 @@ class Host:
         configured = self.config.connections[name]
         kind: type[Any] = self.plugins.connector(configured.plugin)
         settings = self._settings(name)
-        context = Context(name, Http(name), self._clock_of(name), Keep(self.database, name), self.folder)
+        clock = self._clock_of(name)
+        http = Http(name, allowance=self.budget(name).take)
+        context = Context(name, http, clock, Keep(self.database, name), self.folder)
         connector: Source[Any] | Sink[Any] = kind(settings, context)
         return connector
+
+    def budget(self, name: str) -> Budget:
+        """The calls that a connection may make a day."""
+        if name not in self._budgets:
+            configured = self.config.connections[name].budget
+            per_day = configured.calls_per_day if configured else None
+            self._budgets[name] = Budget(self.database, name, per_day, self._clock_of(name))
+        return self._budgets[name]
 
     def _settings(self, name: str) -> ConnectorConfig:
         configured = self.config.connections[name]
@@ -212,16 +250,20 @@ class Host:
         names = dict.fromkeys(sync.to for sync in self.config.syncs)
         return {name: connector for name in names if isinstance(connector := self.connector(name), Sink)}
 
-    def targets(self, sync: str | None = None) -> list[Target]:
+    def targets(self, only: str | Collection[str] | None = None) -> list[Target]:
+        """Where syncs write to: all of them, the one named, or several."""
         names = [configured.name for configured in self.config.syncs]
-        if sync is not None and sync not in names:
-            raise ConfigError(f"there is no sync {sync!r}; {did_you_mean(sync, names)}")
+        syncs = [only] if isinstance(only, str) else only
+        for sync in syncs or ():
+            if sync not in names:
+                raise ConfigError(f"there is no sync {sync!r}; {did_you_mean(sync, names)}")
         limits = {name: sink.limits for name, sink in self.sinks().items()}
         bands = {name: [band.name for band in model.bands] for name, model in self.loaded.models.items()}
-        return targets(self.config, limits, sync, bands=bands)
+        return targets(self.config, limits, None if syncs is None else set(syncs), bands=bands)
 
-    def setup(self, sync: str | None = None) -> Setup:
+    def setup(self, sync: str | Collection[str] | None = None) -> Setup:
         return Setup(
+            syncs=",".join([sync] if isinstance(sync, str) else sorted(sync)) if sync else None,
             database=self.database,
             program=self.program,
             clock=self.now,
@@ -230,10 +272,12 @@ class Host:
             targets=self.targets(sync),
             rules=action_rules(self.config),
             classifiers=classifiers(self.config),
+            consent=consent_rules(self.config),
             identity=identity_rules(self.config),
             retry=self.retry,
             progress=self.progress,
             raw_retention=self.config.raw_retention,
+            budgets={name: self.budget(name) for name in self.config.connections},
         )
 
     def _reading(self, source: str | None) -> Setup:
@@ -255,25 +299,184 @@ class Host:
     def pull(self, source: str | None = None) -> Report:
         """Only read: raw records become events."""
         setup = self._reading(source)
-        with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(setup, self.now(), beat=renew).pull(source)
+        with self._watched("pull") as watch, self._alone() as beat:
+            runner = Runner(setup, self.now(), beat=beat)
+            watch.begins(runner.report)
+            return runner.pull(source)
 
     def replay(self, source: str, *, everything: bool = False) -> Report:
         """Quarantined records again, or every raw record still kept: after a plugin or a table was mended."""
         setup = self._reading(source)
         statuses = (RAW_DONE, RAW_QUARANTINED) if everything else (RAW_QUARANTINED,)
-        with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(setup, self.now(), beat=renew).replay(source, statuses)
+        with self._watched("replay") as watch, hold(self.database, "run", _wall_clock) as renew:
+            runner = Runner(setup, self.now(), beat=renew)
+            watch.begins(runner.report)
+            return runner.replay(source, statuses)
 
-    def plan(self, *, sync: str | None = None, person: str | None = None, as_of: datetime | None = None) -> Report:
-        """What `run` would write now, record by record; nothing is written to a CRM."""
-        with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(self.setup(sync), as_of or self.now(), beat=renew).plan(people=self._people(person))
+    def plan(
+        self,
+        *,
+        sync: str | None = None,
+        person: str | None = None,
+        as_of: datetime | None = None,
+        go_ahead: bool = False,
+    ) -> Report:
+        """What `run` would write now, record by record; nothing is written to a CRM.
 
-    def run(self, *, sync: str | None = None, person: str | None = None, as_of: datetime | None = None) -> Report:
-        """Pull, score, plan and write. BusyError while another run is active."""
+        With `go_ahead`, what it would write in the next stage of a first run.
+        """
+        allowance = Allowance(go_ahead=go_ahead, one=person is not None, command=_command(sync, person))
+        with self._watched("plan", sync) as watch, self._alone() as beat:
+            setup = self._asked(sync, allowance)
+            runner = Runner(setup, as_of or self.now(), beat=beat, allowance=allowance)
+            watch.begins(runner.report)
+            return runner.plan(people=self._people(person))
+
+    def run(
+        self,
+        *,
+        sync: str | None = None,
+        person: str | None = None,
+        people: Sequence[int] | None = None,
+        as_of: datetime | None = None,
+        allow: Mapping[str, int | None] | None = None,
+        go_ahead: bool = False,
+    ) -> Report:
+        """Pull, score, plan and write; for one person, or for these. BusyError while another run is active.
+
+        A person may `allow` more of something than the guard for this once (None: any number of it), and `go_ahead`
+        with the next stage of a first run. No schedule does.
+        """
+        whole = person is None and people is None
+        allowance = Allowance(allow or {}, go_ahead, person is not None, _command(sync, person))
+        with self._watched("run", sync, whole=whole) as watch, self._alone() as beat:
+            only = people if person is None else self._people(person)
+            setup = self._asked(sync, allowance)
+            runner = Runner(setup, as_of or self.now(), beat=beat, allowance=allowance)
+            watch.begins(runner.report)
+            return runner.run(people=only)
+
+    def _asked(self, sync: str | None, allowance: Allowance) -> Setup:
+        """The setup of a run somebody asks for. ConfigError when they go ahead where nothing waits for it."""
+        setup = self.setup(sync)
+        if allowance.go_ahead:
+            refuse_idle_go_ahead(self.database, setup.targets)
+        return setup
+
+    def run_due(self) -> Report | None:
+        """Run all syncs that are due, together; None when none is. BusyError while another run is active.
+
+        What is due is looked up while nobody else can run: so no time is run twice, however many look at the clock.
+        """
+        with self._watched("run") as watch, self._alone() as beat:
+            due = self.due()
+            if not due.times:
+                return None
+            every = all(sync.name in due.times for sync in self.config.syncs)
+            runner = Runner(self.setup(None if every else due.times), self.now(), beat=beat)
+            late = overdue(self.database, self.timetable, _wall_clock())
+            watch.begins(runner.report, due.times, late)
+            return answer(self.database, due, runner.run_id, runner.run)
+
+    def waiting(self) -> Waiting:
+        """What waits for a person to decide, in all connections."""
+        with self.database.read() as connection:
+            return waiting(connection, self.config.connections)
+
+    def decide_field(self, case: Case, choice: Choice, value: str | None = None, *, alike: bool = False) -> list[Case]:
+        """Note a decision on a field, `alike` on all such fields; what it was for. The next run writes."""
+        if choice == "value":
+            self._refuse_value(case)
+        with hold(self.database, "run", _wall_clock), self.database.write() as connection:
+            found = waiting(connection, [case.connection])
+            return decide_field(connection, found, case, choice, value, microseconds(self.now()), alike=alike)
+
+    def _refuse_value(self, case: Case) -> None:
+        mappings = [sync.fields.get(case.field) for sync in self.config.syncs if sync.to == case.connection]
+        mapped = next((mapping for mapping in mappings if mapping is not None), None)
+        if mapped is None or takes_over(mapped.origin, mapped.policy or "ours") is None:
+            origin = "no mapping any more" if mapped is None else mapped.origin
+            raise ConfigError(
+                f"{case.field} comes from {origin}, which nobody can set by hand: decide with --ours or --theirs"
+            )
+
+    def decide_record(self, question: Question, ref: RemoteRef | None) -> None:
+        """A person is this record; None: none of the candidates. The next run goes by it."""
+        with hold(self.database, "run", _wall_clock), self.database.write() as connection:
+            decide_record(connection, question, ref, microseconds(self.now()))
+
+    def undo(self, run_id: str, *, plan: bool = False) -> Report:
+        """Restore what a run overwrote where it is still as it wrote it; with `plan`, only say what that would be."""
+        with self._watched("undo") as watch, self._alone() as beat:
+            with self.database.read() as connection:
+                names = recorded(connection, run_id)
+            setup = self.setup()
+            kept = [target for target in setup.targets if target.connection in names]
+            work = Undo(replace(setup, targets=kept), run_id, self.now(), beat=beat)
+            watch.begins(work.report)
+            return work.plan() if plan else work.run()
+
+    def pause(self, name: str, reason: str) -> None:
+        """Write nothing to a CRM until `resume`."""
+        self._written_to(name)
+        with self.database.write() as connection:
+            pauses.pause(connection, Pause(name, "asked", reason, microseconds(self.now())))
+
+    def resume(self, name: str) -> bool:
+        """End a pause, a source's too; whether there was one."""
+        if name not in self.config.connections:
+            raise ConfigError(f"there is no connection {name!r}; {did_you_mean(name, self.config.connections)}")
+        with self.database.write() as connection:
+            return pauses.lift(connection, name)
+
+    def _written_to(self, name: str) -> None:
+        known = {sync.to for sync in self.config.syncs}
+        if name not in known:
+            raise ConfigError(f"no sync writes to {name!r}; {did_you_mean(name, known)}")
+
+    def due(self) -> Due:
+        """What the clock says of every sync that has a schedule."""
+        return look(self.database, self.timetable, _wall_clock())
+
+    @cached_property
+    def timetable(self) -> dict[str, Times]:
+        """Sync → its times, for those that have a schedule."""
+        return timetable(self.config)
+
+    def _watched(self, command: str, sync: str | None = None, *, whole: bool = True) -> Watch:
+        """What happens inside is logged and traced as this command, and counted and told afterwards."""
+        return Watch(
+            command,
+            lambda: self.database,
+            self.config,
+            self._connectors,
+            clock=self.now,
+            notify=lambda: self.notify,
+            sync=sync,
+            whole=whole,
+        )
+
+    @cached_property
+    def notify(self) -> Notify | None:
+        """Tells people; None when `alerts` names nobody. ConfigError when one of its addresses cannot be used."""
+        if self._notify is not None:
+            return self._notify
+        given, problems = self.loaded.document.resolve(("alerts",))
+        if problems:  # whoever uses only some connections is not asked for these variables before
+            raise self.loaded.document.error(problems)
+        addresses = [SecretStr(address) for address in (given or {}).get("to", ())]
+        return by_apprise(addresses) if addresses else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[Callable[[], None]]:
+        """Be the only run on this store. Call what it yields between two batches: it ends a run that is to stop."""
         with hold(self.database, "run", _wall_clock) as renew:
-            return Runner(self.setup(sync), as_of or self.now(), beat=renew).run(people=self._people(person))
+
+            def beat() -> None:
+                renew()
+                self.stop.check()
+
+            yield beat
 
     def _people(self, person: str | None) -> list[int] | None:
         return None if person is None else [self.person(person)]
@@ -293,7 +496,20 @@ class Host:
         """Score by score, line by line, why a person has it; and why they are in a segment, or not."""
         if segment is not None and segment not in self.program.segments:
             raise ConfigError(f"there is no segment {segment!r}; {did_you_mean(segment, self.program.segments)}")
-        return explain(self.database, self.program, self.person(person), as_of or self.now(), segment)
+        rules = consent_rules(self.config)
+        return explain(self.database, self.program, self.person(person), as_of or self.now(), segment, rules)
+
+    def status(self) -> Status:
+        """How everything stands: what ran and runs, what waits, who is needed. Nothing is connected for this."""
+        with self.database.read() as connection:
+            return status(connection, self.config, self.timetable, self.now(), _wall_clock())
+
+    def recount(
+        self, run_id: str, *, connection: str | None = None, outcome: str | None = None, limit: int | None = None
+    ) -> Recount:
+        """One run (`latest`: the newest) with what became of its rows; those of one CRM, or with one outcome."""
+        with self.database.read() as opened:
+            return recount(opened, run_id, name=connection, outcome=outcome, limit=limit)
 
     def scores(self, name: str, namespace: str = "email") -> Iterator[tuple[str, Decimal, str | None]]:
         """(identifier, value, band) of everyone known in `namespace`, as the last run stored them."""
@@ -307,10 +523,11 @@ class Host:
 
     def reset(self, name: str) -> None:
         """Forget all we know of a CRM's records; people, events and scores stay. The next run matches anew."""
-        if name not in {sync.to for sync in self.config.syncs}:
-            raise ConfigError(f"no sync writes to {name!r}; {did_you_mean(name, {s.to for s in self.config.syncs})}")
+        self._written_to(name)
         with hold(self.database, "run", _wall_clock), self.database.write() as connection:
             forget(connection, name)
+            descriptions.forget(connection, name)
+            rollouts.forget(connection, name)
 
     def check(self) -> dict[str, Account]:
         """Log in everywhere; the account behind each connection."""
@@ -322,11 +539,36 @@ class Host:
             raise ConfigError(f"there is no connection {name!r}; {did_you_mean(name, self.config.connections)}")
         return self.connector(name).check()
 
-    def preflight(self, only: str | None = None) -> list[Target]:
-        """Every mapping, or those to one CRM, held against the CRM as it is now."""
-        sinks = self.sinks()
-        targets = [target for target in self.targets() if only in (None, target.connection)]
-        return [describe(target, sinks[target.connection], self.retry) for target in targets]
+    def preflight(self, only: str | None = None) -> dict[str, str | None]:
+        """Every mapping, or those to one CRM, and what tasks and lists need there → why it is parked; None: it is fine.
+
+        Nothing is written, there or here.
+        """
+        found: dict[str, str | None] = {}
+        setup = self.setup()
+        for target in setup.targets:
+            if only in (None, target.connection):
+                checked = inspect(target, setup.sinks[target.connection], self.retry, self.database)
+                found |= findings(checked)
+                tasks = any(rule.connection == target.connection for rule in setup.rules)
+                found |= Needs(setup).everything(checked, tasks=tasks)
+        return found
+
+    def accept(self, mapping: str) -> None:
+        """Take a mapped field (`Lead.Lead_Score__c`) as it is now; ConfigError if nothing is known of it."""
+        object_name, _, field = mapping.partition(".")
+        names = {target.connection for target in self.targets()}
+        with self.database.write() as connection:
+            taken = [name for name in names if descriptions.take_as_it_is(connection, name, object_name, field)]
+            known = [
+                f"{there}.{item}"
+                for name in names
+                for there, described in descriptions.descriptions(connection, name).items()
+                for item in described.mappings
+                if there
+            ]
+        if not taken:
+            raise ConfigError(f"--accept: no run has seen a mapping {mapping!r}; {did_you_mean(mapping, known)}")
 
     def missing(self, name: str) -> Sequence[str]:
         """What `prepare` would create in this CRM."""
@@ -350,6 +592,12 @@ class Host:
         if isinstance(sink, CreatesTasks) and any(rule.connection == name for rule in action_rules(self.config)):
             needed += sink.task_fields
         return sink, needed, list(target.segments.values())
+
+
+def _command(sync: str | None, person: str | None) -> str:
+    """How this run is asked for on the command line."""
+    words = ["syncline", "run", *(("--sync", sync) if sync else ()), *(("--person", person) if person else ())]
+    return shlex.join(words)
 
 
 def _wall_clock() -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from syncline.config import Guard as GuardConfig
 from syncline.events.classify import Classifier, ClassifyRules
 from syncline.host.plugins import Plugins
 from syncline.model import Limits
-from syncline.people import IdentityRules
+from syncline.people import Basis, ConsentRules, IdentityRules
 from syncline.scoring import presets
 from syncline.scoring.model import parse_model
 from syncline.sdk import Sink, Source, capabilities
@@ -20,7 +20,7 @@ from syncline.segments import parse_segments
 from syncline.sync.plan import ActionRule
 from syncline.sync.target import FieldMap, Guard, Target
 
-__all__ = ["action_rules", "classifiers", "identity_rules", "kinds", "rooms", "targets"]
+__all__ = ["action_rules", "classifiers", "consent_rules", "identity_rules", "kinds", "rooms", "targets"]
 
 
 def kinds(plugins: Plugins) -> dict[str, KindInfo]:
@@ -70,12 +70,16 @@ def identity_rules(config: Config) -> IdentityRules:
 
 
 def targets(
-    config: Config, limits: Mapping[str, Limits], only: str | None = None, *, bands: Mapping[str, Sequence[str]]
+    config: Config,
+    limits: Mapping[str, Limits],
+    only: Set[str] | None = None,
+    *,
+    bands: Mapping[str, Sequence[str]],
 ) -> list[Target]:
     """One target a CRM connection: all its syncs together. `bands` are the names of each score's bands.
 
-    With `only`, just the connection of that sync. The mappings of others to it are still read, not written: the mirror
-    always holds the same fields, whatever is run.
+    With `only`, just the connections of these syncs. The mappings of others to them are still read, not written: the
+    mirror always holds the same fields, whatever is run.
     """
     by_connection: dict[str, list[SyncConfig]] = {}
     for sync in config.syncs:
@@ -83,28 +87,33 @@ def targets(
     return [
         _target(syncs, limits[name], only, bands)
         for name, syncs in by_connection.items()
-        if only is None or only in {sync.name for sync in syncs}
+        if only is None or any(sync.name in only for sync in syncs)
     ]
 
 
 def _target(
-    syncs: Sequence[SyncConfig], limits: Limits, only: str | None, bands: Mapping[str, Sequence[str]]
+    syncs: Sequence[SyncConfig], limits: Limits, only: Set[str] | None, bands: Mapping[str, Sequence[str]]
 ) -> Target:
     first = syncs[0]  # the configuration sees to it that all of them say the same of records and creation
-    run = [sync for sync in syncs if only in (None, sync.name)]
+    run = [sync for sync in syncs if only is None or sync.name in only]
     return Target(
         connection=first.to,
         objects=first.objects,
         match=first.match,
         create=first.when_missing == "create",
+        recreate=first.when_deleted == "create",
         fields=tuple(
-            _field(name, mapping, bands, written=sync in run) for sync in syncs for name, mapping in sync.fields.items()
+            _field(name, mapping, bands, sync.purpose, written=sync in run)
+            for sync in syncs
+            for name, mapping in sync.fields.items()
         ),
         limits=limits,
         create_if=_worth(first),
         create_with=first.create_if.identifier if first.create_if else "email",
-        segments={segment: name for sync in run for segment, name in sync.segments.items()},
+        segments={segment: kept.name for sync in run for segment, kept in sync.lists.items()},
+        list_purposes=_list_purposes(syncs),
         guard=_guard(syncs),
+        staged=_staged(syncs),
     )
 
 
@@ -115,13 +124,33 @@ def _worth(sync: SyncConfig) -> tuple[str, Decimal] | None:
     return condition.score, condition.at_least
 
 
+def _staged(syncs: Sequence[SyncConfig]) -> bool:
+    """What any of the syncs says, the default where all are silent."""
+    said = {sync.first_run for sync in syncs if "first_run" in sync.model_fields_set}
+    return said != {"whole"}
+
+
 def _guard(syncs: Sequence[SyncConfig]) -> Guard:
     """What any of the syncs says, the default where all are silent."""
     said = {name: getattr(sync.guard, name) for sync in syncs for name in sync.guard.model_fields_set}
     return Guard(**{**dict(GuardConfig()), **said})
 
 
-def _field(name: str, mapping: FieldMapping, bands: Mapping[str, Sequence[str]], *, written: bool) -> FieldMap:
+def _list_purposes(syncs: Sequence[SyncConfig]) -> dict[str, frozenset[str]]:
+    """What each list is kept for, whichever syncs keep it."""
+    kept = [kept for sync in syncs for kept in sync.lists.values()]
+    return {one.name: frozenset(k.purpose for k in kept if k.name == one.name and k.purpose) for one in kept}
+
+
+def consent_rules(config: Config) -> ConsentRules:
+    """What things are written for, and what withdraws it."""
+    purposes = {name: Basis(purpose.basis) for name, purpose in config.consent.purposes.items()}
+    return ConsentRules(purposes, frozenset(config.consent.unsubscribed))
+
+
+def _field(
+    name: str, mapping: FieldMapping, bands: Mapping[str, Sequence[str]], purpose: str | None, *, written: bool
+) -> FieldMap:
     when = mapping.write_when
     return FieldMap(
         name=name,
@@ -133,6 +162,8 @@ def _field(name: str, mapping: FieldMapping, bands: Mapping[str, Sequence[str]],
         or_band=bool(when and when.or_ == "band"),
         values=_values(mapping, bands),
         written=written,
+        consent=mapping.consent,
+        purpose=(mapping.purpose or purpose) if mapping.origin is not None else None,
     )
 
 
@@ -159,6 +190,7 @@ def _rule(config: Config, action: ActionConfig, connection: str) -> ActionRule:
         score=config.task_score(action),
         priority=None if task.priority == "from_score" else task.priority,
         owner=task.owner,
+        purpose=task.purpose,
     )
 
 

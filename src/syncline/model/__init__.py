@@ -1,5 +1,6 @@
 """Frozen values, no I/O."""
 
+from syncline.model.alike import alike, same
 from syncline.model.event import (
     ACTIVITY,
     EVENT_TYPES,
@@ -57,7 +58,9 @@ __all__ = [
     "Value",
     "Write",
     "Writer",
+    "alike",
     "event_id",
     "from_microseconds",
     "microseconds",
+    "same",
 ]

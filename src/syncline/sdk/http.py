@@ -31,6 +31,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from syncline.errors import AuthError, ConfigError, ConnectorError, RateLimitError, TransientError
+from syncline.sdk.privacy import masked
+from syncline.sdk.tracing import span
 
 __all__ = [
     "Http",
@@ -92,19 +94,36 @@ class Throttle:
 
 @dataclass(slots=True)
 class Metrics:
-    """What went over the wire, counted by purpose and by status ('0' for no answer)."""
+    """What went over the wire: `answers` counts the calls by purpose and status ('0' for no answer)."""
 
-    calls: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[Purpose, str]] = field(default_factory=Counter)
     waited_seconds: float = 0.0
 
     @property
+    def calls(self) -> Counter[str]:
+        """By purpose."""
+        return self._by(0)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """By status."""
+        return self._by(1)
+
+    @property
     def total(self) -> int:
-        return sum(self.calls.values())
+        return self.answers.copy().total()
+
+    def _by(self, part: int) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for answer, count in self.answers.copy().items():  # other threads go on counting
+            found[answer[part]] += count
+        return found
 
 
 class Http:
     """One connection's HTTP. `base_url` may be set later (`http.base_url = instance_url`).
+
+    `allowance` is asked before every call, and raises when no more may be made today.
 
     Redirects are not followed, and neither netrc nor proxies of the environment are used: the first would carry
     credentials elsewhere, the others would come from nowhere. `session.proxies` may be set.
@@ -116,13 +135,14 @@ class Http:
         *,
         base_url: str = "",
         throttle: Throttle | None = None,
+        allowance: Callable[[], None] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connection = connection
         self.base_url = base_url
         self.metrics = Metrics()
-        self._gate = _Gate(throttle or Throttle(), self.metrics, sleep, monotonic)
+        self._gate = _Gate(throttle or Throttle(), self.metrics, allowance, sleep, monotonic)
         self._adapter = _GuardedAdapter(connection, self._gate)
         self._session = _Session()
         self._session.mount("https://", self._adapter)
@@ -290,6 +310,18 @@ def _place(connection: str, method: str | None, url: str | None) -> str:
     return f"{connection}: {method} {urlsplit(url or '').path}"
 
 
+def _told_of(connection: str, request: requests.PreparedRequest) -> dict[str, str | int]:
+    """A call's attributes, by the names of OpenTelemetry's conventions for HTTP clients where they have one."""
+    address = urlsplit(request.url or "")
+    return {
+        "http.request.method": request.method or "",
+        "server.address": address.hostname or "",
+        "url.path": masked(address.path),
+        "syncline.connection": connection,
+        "syncline.purpose": _purpose.get(),
+    }
+
+
 def _bare(url: str) -> str:
     """Without credentials, query and fragment."""
     parts = urlsplit(url)
@@ -300,9 +332,15 @@ class _Gate:
     """What every call of a connection waits for, or is refused by. Safe for any number of threads."""
 
     def __init__(
-        self, throttle: Throttle, metrics: Metrics, sleep: Callable[[float], None], monotonic: Callable[[], float]
+        self,
+        throttle: Throttle,
+        metrics: Metrics,
+        allowance: Callable[[], None],
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._metrics = metrics
+        self._allowance = allowance
         self._sleep = sleep
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -332,13 +370,13 @@ class _Gate:
         """Let a call pass, after a wait if need be; raises when it must not be made now."""
         self._respect_hold(where)
         self._keep_pace()
+        self._allowance()
         self._respect_breaker(where)  # last: a trial that is granted is also made
 
     def leave(self, status: int, retry_after: timedelta | None = None) -> None:
         """Count a call and draw the conclusions. `status` 0: no answer."""
         with self._lock:
-            self._metrics.calls[_purpose.get()] += 1
-            self._metrics.statuses[str(status)] += 1
+            self._metrics.answers[_purpose.get(), str(status)] += 1
             self._conclude(failed=status == 0 or status >= 500)
         if status == 429:
             self.hold(retry_after if retry_after is not None else self.throttle.rate_limit_pause)
@@ -444,7 +482,9 @@ class _GuardedAdapter(HTTPAdapter):
         give_back = self._gate.take_slot(where)
         try:
             self._gate.enter(where)
-            response = self._send(where, request, stream, timeout or self._limits(), verify, cert, proxies)
+            with span(request.method or "", _told_of(self._connection, request), calls=True) as note:
+                response = self._send(where, request, stream, timeout or self._limits(), verify, cert, proxies)
+                note({"http.response.status_code": response.status_code})
         except BaseException:
             give_back()
             raise

@@ -1,4 +1,4 @@
-"""The addresses: `POST /hooks/CONNECTION`, and whatever a vendor writes behind that; `GET /health`."""
+"""The addresses: `POST /hooks/CONNECTION`, and whatever a vendor writes behind that; `GET /health`, `GET /metrics`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
+from structlog.contextvars import bound_contextvars
 
 from syncline.config.models import Server
 from syncline.errors import StoreError
 from syncline.sdk import WebhookRequest
 from syncline.server.limits import Buckets, Bytes
+from syncline.server.metrics import CONTENT_TYPE, ServerMetrics
 from syncline.server.receiver import Answer, Receiver
 from syncline.server.writer import Writer
 
@@ -27,6 +29,7 @@ _log = logging.getLogger(__name__)
 _HELD: Final = 128 * 2**20  # bytes of bodies at a time, all connections together
 _BODY_WITHIN: Final = 10.0  # seconds for a body to arrive in
 _COME_AGAIN: Final = {"Retry-After": "30"}
+_GONE: Final = 499  # as other servers count whoever does not wait for an answer
 _TOO_LARGE: Final = "larger than max_body_bytes"
 _TOO_FAST: Final = "faster than per_second or per_client_per_second"
 
@@ -44,6 +47,7 @@ def make_app(
     writer: Writer,
     settings: Server,
     *,
+    metrics: ServerMetrics | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """An ASGI application. A connection whose receiver is None cannot receive just now: its vendor is put off.
@@ -60,20 +64,49 @@ def make_app(
             return JSONResponse({"status": "the store cannot be used"}, 503)
         return JSONResponse({"status": "ok"})
 
+    async def scrape(request: Request) -> Response:
+        if metrics is None or _came_through_a_proxy(request):
+            return Response(status_code=404)
+        try:
+            text = await asyncio.to_thread(metrics.text)
+        except StoreError:
+            return Response(status_code=503)
+        return Response(text, media_type=CONTENT_TYPE)
+
     async def hook(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in receivers:
             return Response(status_code=404)
         if request.method != "POST":  # vendors look whether the address is there
             return Response(status_code=200)
-        response = await _taken(request, receivers[name], door, settings.public_url)
+        answered = metrics.arrives(name) if metrics else _nobody_counts
+        status = _GONE
+        try:
+            with bound_contextvars(connection=name):
+                response = await _taken(request, receivers[name], door, settings.public_url)
+            status = response.status_code
+        finally:
+            answered(status)
         _log.debug("%s: answered %d", name, response.status_code)
         return response
 
     app.add_route("/health", health, methods=["GET"])  # plain routes: there is nothing here to parse or to document
+    app.add_route("/metrics", scrape, methods=["GET"])
     for path in ("/hooks/{name}", "/hooks/{name}/{rest:path}"):
         app.add_route(path, hook, methods=["GET", "POST"])
     return app
+
+
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+def _came_through_a_proxy(request: Request) -> bool:
+    """From outside then: vendors' webhooks come in that way, and our figures are not for everybody."""
+    return any(name in request.headers for name in _FORWARDED)
+
+
+def _nobody_counts(_: int) -> None:
+    """Without metrics."""
 
 
 async def _taken(request: Request, receiver: Receiver | None, door: _Door, public_url: str | None) -> Response:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, false, or_, select, update
 
 from syncline.model import Edit, RemoteRecord, RemoteRef, Value, from_microseconds, microseconds
 from syncline.store import schema
 from syncline.store.batches import batches, insert_new, upsert
+from syncline.store.edits import as_written, told_apart
+from syncline.store.link_history import end_links
 from syncline.store.values import dump, load
 
 __all__ = [
@@ -50,7 +53,7 @@ class MirrorRecord:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Which record a person is, and how we know: key, email, created, successor."""
+    """Which record a person is, and how we know: key, email, created, successor, decided."""
 
     person_id: int
     ref: RemoteRef
@@ -64,24 +67,22 @@ class Conflict:
     person_id: int
     reason: str
     candidates: tuple[RemoteRef, ...]
+    since_us: int = field(default=0, compare=False)
 
 
 def put_mirror(
-    connection: Connection, name: str, records: Sequence[RemoteRecord], match_fields: Mapping[str, str]
+    connection: Connection,
+    name: str,
+    records: Sequence[RemoteRecord],
+    match_fields: Mapping[str, str],
+    seen_at: datetime | None = None,
 ) -> None:
-    """Store what was read. `match_fields`: object → the field that carries our key."""
+    """Store what was read, at `seen_at`. `match_fields`: object → the field that carries our key."""
     for batch in batches({record.ref: record for record in records}.values()):
-        known = mirror(connection, name, [record.ref for record in batch if record.changed_by == "us"])
-        told = [_without_echo(record, known.get(record.ref)) for record in batch]
+        known = {ref: item.record for ref, item in mirror(connection, name, [r.ref for r in batch]).items()}
+        told = [told_apart(record, known.get(record.ref), seen_at) for record in batch]
         upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in told])
         _replace_emails(connection, name, batch)
-
-
-def _without_echo(record: RemoteRecord, known: MirrorRecord | None) -> RemoteRecord:
-    """Our own write coming back is no change: the record keeps the time when somebody else changed it last."""
-    if known is None or record.changed_by != "us" or record.fields != known.record.fields:
-        return record
-    return replace(record, changed_at=known.record.changed_at)
 
 
 def _mirror_row(name: str, record: RemoteRecord, match_fields: Mapping[str, str]) -> dict[str, object]:
@@ -117,10 +118,7 @@ def _load_edits(text: str | None) -> dict[str, Edit]:
 
 def _replace_emails(connection: Connection, name: str, records: Sequence[RemoteRecord]) -> None:
     table = schema.remote_email
-    pairs = [(record.ref.object, record.ref.id) for record in records]
-    connection.execute(
-        delete(table).where(table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs))
-    )
+    connection.execute(delete(table).where(_about(table, name, [record.ref for record in records])))
     rows = [
         {"connection": name, "email": email, "object": record.ref.object, "remote_id": record.ref.id}
         for record in records
@@ -130,15 +128,21 @@ def _replace_emails(connection: Connection, name: str, records: Sequence[RemoteR
     insert_new(connection, table, rows)
 
 
+def _about(table: Table, name: str, refs: Iterable[RemoteRef]) -> ColumnElement[bool]:
+    """The rows about these records. By object and its ids: a list of pairs is compared pair by pair in PostgreSQL."""
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for ref in refs:
+        ids[ref.object].append(ref.id)
+    objects = [and_(table.c.object == name_of, table.c.remote_id.in_(some)) for name_of, some in ids.items()]
+    return and_(table.c.connection == name, or_(false(), *objects))
+
+
 def mirror(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, MirrorRecord]:
     """The mirrored records among `refs`."""
     table = schema.remote
     found: dict[RemoteRef, MirrorRecord] = {}
     for batch in batches(set(refs)):
-        pairs = [(ref.object, ref.id) for ref in batch]
-        rows = connection.execute(
-            select(table).where(table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs))
-        )
+        rows = connection.execute(select(table).where(_about(table, name, batch)))
         found |= {item.record.ref: item for item in map(_mirror_record, rows)}
     return found
 
@@ -188,14 +192,8 @@ def note_written(
     connection: Connection, name: str, match_fields: Mapping[str, str], written: Mapping[RemoteRef, Mapping[str, Value]]
 ) -> None:
     """The mirror after writes the CRM accepted: old fields with ours laid over them."""
-    known = mirror(connection, name, written)
-    records = []
-    for ref, fields in written.items():
-        before = known.get(ref)
-        merged = {**(before.record.fields if before else {}), **fields}
-        changed_at = before.record.changed_at if before else None  # ours is no later change of the other fields
-        edits = {} if before is None else {name: e for name, e in before.record.edits.items() if name not in fields}
-        records.append(RemoteRecord(ref, merged, changed_at=changed_at, changed_by="us", edits=edits))
+    known = {ref: item.record for ref, item in mirror(connection, name, written).items()}
+    records = [as_written(ref, fields, known.get(ref)) for ref, fields in written.items()]
     for batch in batches(records):
         upsert(connection, schema.remote, [_mirror_row(name, record, match_fields) for record in batch])
 
@@ -235,17 +233,17 @@ def owners(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict
     table = schema.link
     found: dict[RemoteRef, int] = {}
     for batch in batches(set(refs)):
-        pairs = [(ref.object, ref.id) for ref in batch]
         rows = connection.execute(
-            select(table.c.object, table.c.remote_id, table.c.person_id).where(
-                table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs)
-            )
+            select(table.c.object, table.c.remote_id, table.c.person_id).where(_about(table, name, batch))
         )
         found |= {RemoteRef(object_name, remote_id): person for object_name, remote_id, person in rows}
     return found
 
 
 def put_links(connection: Connection, name: str, new: Sequence[Link], at_us: int) -> None:
+    """These people are these records now; a link that is replaced goes into the history, with why."""
+    for batch in batches(new):
+        _end_others(connection, name, {link.person_id: link for link in batch}, at_us)
     rows = [
         {
             "person_id": link.person_id,
@@ -260,16 +258,28 @@ def put_links(connection: Connection, name: str, new: Sequence[Link], at_us: int
     upsert(connection, schema.link, rows)
 
 
+def _end_others(connection: Connection, name: str, new: Mapping[int, Link], at_us: int) -> None:
+    for link in links(connection, name, new).values():
+        follower = new[link.person_id]
+        if follower.ref != link.ref:
+            mine = schema.link.c.person_id == link.person_id
+            end_links(connection, name, mine, _why_ended(link, follower), at_us)
+
+
+def _why_ended(link: Link, follower: Link) -> str:
+    if follower.how == "successor":
+        verb = "merged into" if link.ref.object == follower.ref.object else "converted to"
+        return f"{verb} {follower.ref.object}/{follower.ref.id}"
+    return "decided anew" if follower.how == "decided" else "deleted"
+
+
 def acknowledged(connection: Connection, name: str, refs: Iterable[RemoteRef]) -> dict[RemoteRef, dict[str, Value]]:
     """What each record last accepted from us."""
     table = schema.acknowledged
     found: dict[RemoteRef, dict[str, Value]] = {}
     for batch in batches(set(refs)):
-        pairs = [(ref.object, ref.id) for ref in batch]
         rows = connection.execute(
-            select(table.c.object, table.c.remote_id, table.c.fields).where(
-                table.c.connection == name, tuple_(table.c.object, table.c.remote_id).in_(pairs)
-            )
+            select(table.c.object, table.c.remote_id, table.c.fields).where(_about(table, name, batch))
         )
         found |= {RemoteRef(object_name, remote_id): load(fields) for object_name, remote_id, fields in rows}
     return found
@@ -374,6 +384,8 @@ def forget(connection: Connection, name: str) -> None:
         schema.acknowledged,
         schema.member,
         schema.conflict,
+        schema.undecided,
+        schema.link_history,
         schema.dead_letter,
     ):
         connection.execute(delete(table).where(table.c.connection == name))
@@ -389,6 +401,6 @@ def conflicts(connection: Connection, name: str) -> list[Conflict]:
     table = schema.conflict
     rows = connection.execute(select(table).where(table.c.connection == name).order_by(table.c.person_id))
     return [
-        Conflict(row.person_id, row.reason, tuple(RemoteRef(*pair) for pair in json.loads(row.candidates)))
+        Conflict(row.person_id, row.reason, tuple(RemoteRef(*pair) for pair in json.loads(row.candidates)), row.at_us)
         for row in rows
     ]

@@ -152,9 +152,12 @@ def put(
     _KEEP.run(connection, _rows_of(connection_name, parcels, run_id, at_us, way))
 
 
-def waiting(connection: Connection, connection_name: str, limit: int) -> list[InboxRow]:
-    """Records that came in and were not normalized yet, oldest first: a webhook's, or those before a crash."""
-    return _rows(connection, [raw.c.connection == connection_name, *_open(RAW_NEW)], limit)
+def waiting(connection: Connection, connection_name: str, limit: int, *, after: int = 0) -> list[InboxRow]:
+    """Records that came in and were not normalized yet, oldest first: a webhook's, or those before a crash.
+
+    Only those with an id greater than `after`.
+    """
+    return _rows(connection, [raw.c.connection == connection_name, raw.c.id > after, *_open(RAW_NEW)], limit)
 
 
 def fetch(

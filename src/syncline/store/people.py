@@ -118,7 +118,7 @@ def merge(connection: Connection, merges: Sequence[tuple[int, int]]) -> None:
     _unite_standings(connection, pairs)
     for table in (schema.link, schema.member, schema.conflict):
         _move_where_free(connection, table, pairs)
-    for table in (schema.action, schema.dead_letter):
+    for table in (schema.action, schema.dead_letter, schema.undecided, schema.link_history):
         _repoint(connection, table, pairs)
     for table in (schema.score, schema.stale):
         connection.execute(delete(table).where(table.c.person_id == bindparam("gone")), pairs)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
+from syncline.model import event_id
 from syncline.store import schema
-from syncline.store.batches import batches
+from syncline.store.batches import batches, upsert
 
-__all__ = ["Profile", "find", "known_keys", "profiles", "put_keys"]
+__all__ = [
+    "Profile",
+    "find",
+    "first_identifiers",
+    "known_keys",
+    "people_of_keys",
+    "profiles",
+    "put_attributes",
+    "put_keys",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +114,58 @@ def known_keys(connection: Connection, keys: Collection[str]) -> set[str]:
     return found
 
 
+def first_identifiers(connection: Connection, people: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Person → namespace and value of the identifier we met first."""
+    found: dict[int, tuple[str, str]] = {}
+    for batch in batches(people):
+        found |= {person: names[0][:2] for person, names in _identifiers(connection, batch).items()}
+    return found
+
+
+def people_of_keys(connection: Connection, keys: Collection[str]) -> dict[str, int]:
+    """Key → who has it, or who the one that had it lives on as."""
+    table = schema.person
+    found: dict[str, int] = {}
+    for batch in batches(keys):
+        rows = connection.execute(select(table.c.key, table.c.id, table.c.merged_into).where(table.c.key.in_(batch)))
+        found |= {key: person if survivor is None else survivor for key, person, survivor in rows}
+    return found
+
+
 def put_keys(connection: Connection, keys: Mapping[int, str]) -> None:
     """Give people another key."""
     for person, key in keys.items():
         connection.execute(update(schema.person).where(schema.person.c.id == person).values(key=key))
+
+
+def put_attributes(
+    connection: Connection, statements: Iterable[tuple[int, str, str | None, int]], *, whatever_was_said: bool
+) -> None:
+    """Each is person, attribute, value, time: what CRMs say. A value of None is forgotten.
+
+    Unless it counts whatever else was said, a statement gives way to a later one.
+    """
+    table = schema.attribute
+    told = list(statements)
+    if not whatever_was_said:
+        said = _attributes(connection, {person for person, *_ in told})
+        told = [row for row in told if said.get(row[0], {}).get(row[1], ("", row[3]))[1] <= row[3]]
+    for person, name, value, _ in told:
+        if value is None:
+            connection.execute(delete(table).where(table.c.person_id == person, table.c.name == name))
+    rows = [
+        {
+            "person_id": person,
+            "name": name,
+            "value": value,
+            "at_us": at_us,
+            "event_id": bytes.fromhex(event_id("read", str(person), name, value)),
+        }
+        for person, name, value, at_us in told
+        if value is not None
+    ]
+    for batch in batches(rows):
+        upsert(connection, table, batch)
 
 
 def find(connection: Connection, word: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -17,13 +17,12 @@ from syncline.store import schema
 from syncline.store.batches import batches, insert_new, upsert
 
 __all__ = [
+    "BY_ID",
     "ActionRow",
-    "DeadLetter",
     "OutboxRow",
+    "Settled",
     "abandon",
     "actions_waiting",
-    "close_settled",
-    "dead_letters",
     "enqueue",
     "finish_run",
     "give_up_waiting",
@@ -39,20 +38,30 @@ __all__ = [
     "put_standings",
     "record_outcomes",
     "runs",
+    "settled",
     "standings",
     "start_run",
+    "started_us",
     "stored_scores",
     "take",
+    "trim",
     "unanswered",
+    "withhold",
     "written",
+    "written_to",
 ]
 
 PENDING: Final = "pending"
 ABANDONED: Final = "abandoned"
 SENT: Final = "sent"
 """Under way: a row that stays so was written, or was not; the answer never came."""
+WITHHELD: Final = "withheld"
+"""Not sent: its person withdrew what it is for after it was planned."""
 WAITING: Final = "waiting"
 """A task or a membership whose person is not in the CRM yet."""
+BY_ID: Final = "Id"
+"""The match of a write that updates the record with this id and never creates one."""
+_OK: Final = (Status.CREATED.value, Status.UPDATED.value, Status.UNCHANGED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,19 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """A row of a run that is over, what became of it, and the id of what it was about."""
+
+    row: OutboxRow
+    status: str
+    remote_id: str | None
+
+    @property
+    def ok(self) -> bool:
+        return self.status in _OK
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRow:
     """Something that is to happen once. `key` derives from person, rule and transition."""
 
@@ -81,35 +103,35 @@ class ActionRow:
     payload: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A write that was given up, with the CRM's own reason; it comes again with fresh values on the next run."""
-
-    connection: str
-    operation: str
-    object: str
-    key: str
-    person_id: int
-    payload: str
-    code: str | None
-    reason: str | None
-    attempts: int
-    first_us: int
-    last_us: int
-    run_id: str
-    edited: str | None = None
-    discarded: str | None = None
-
-
 # Runs
 
 
-def start_run(connection: Connection, run_id: str, started_us: int, as_of_us: int) -> None:
-    """Begin a run. Whoever calls holds the lease, so a run that still says `running` was killed."""
+def start_run(
+    connection: Connection,
+    run_id: str,
+    started_us: int,
+    as_of_us: int,
+    *,
+    sync: str | None = None,
+    person: str | None = None,
+    undoes: str | None = None,
+) -> None:
+    """Begin a run. Whoever calls holds the lease, so a run that still says `running` was killed.
+
+    `sync` are the syncs it is about, with commas between, None: all; `person` whom it is about, None: everyone.
+    """
     table = schema.run
     killed = update(table).where(table.c.status == "running").values(status="killed", finished_us=started_us)
     connection.execute(killed)
-    connection.execute(insert(table).values(id=run_id, started_us=started_us, as_of_us=as_of_us, status="running"))
+    about = {"sync": sync, "person": person, "undoes": undoes}
+    connection.execute(
+        insert(table).values(id=run_id, started_us=started_us, as_of_us=as_of_us, status="running", **about)
+    )
+
+
+def started_us(connection: Connection, run_id: str) -> int:
+    """When a run began."""
+    return int(connection.execute(select(schema.run.c.started_us).where(schema.run.c.id == run_id)).scalar_one())
 
 
 def finish_run(connection: Connection, run_id: str, finished_us: int, status: str, report: Mapping[str, Any]) -> None:
@@ -340,6 +362,24 @@ def written(connection: Connection, run_id: str, name: str) -> Iterator[tuple[Ou
         yield _outbox_row(row), row.status, row.reason
 
 
+def written_to(connection: Connection, run_id: str) -> list[str]:
+    """The connections whose CRMs a run has, or may have, written to."""
+    table = schema.outbox
+    rows = select(table.c.connection).where(table.c.run_id == run_id, table.c.status != PENDING).distinct()
+    return sorted(connection.scalars(rows))
+
+
+def settled(connection: Connection, run_id: str, name: str) -> Iterator[Settled]:
+    """What a run did to one CRM, or may have done: of a row that was not answered nobody knows."""
+    table = schema.outbox
+    mine = and_(table.c.run_id == run_id, table.c.connection == name)
+    done = table.c.status.in_((*_OK, SENT, ABANDONED))
+    for row in connection.execute(select(table).where(mine, done).order_by(table.c.id)):
+        found = _outbox_row(row)
+        address = json.loads(row.payload).get("id") if row.operation == "upsert" and row.match == BY_ID else None
+        yield Settled(found, row.status, row.remote_id or address)
+
+
 def abandon(connection: Connection, run_id: str | None = None) -> int:
     """Mark what was never delivered: the next plan says anew, with fresh values, what is still to be written."""
     table = schema.outbox
@@ -357,6 +397,19 @@ def give_up_waiting(connection: Connection, name: str, run_id: str) -> None:
 def mark_sent(connection: Connection, rows: Sequence[OutboxRow]) -> None:
     """These rows are about to be sent."""
     _mark(connection, rows, status=SENT)
+
+
+def withhold(connection: Connection, rows: Sequence[tuple[OutboxRow, str]]) -> None:
+    """These rows are not sent: their people have withdrawn since they were planned. Each with its reason."""
+    table = schema.outbox
+    for row, reason in rows:
+        connection.execute(update(table).where(table.c.id == row.id).values(status=WITHHELD, reason=reason))
+
+
+def trim(connection: Connection, rows: Sequence[OutboxRow]) -> None:
+    """Of these rows only what their payload now says is sent."""
+    for row in rows:
+        connection.execute(update(schema.outbox).where(schema.outbox.c.id == row.id).values(payload=row.payload))
 
 
 def put_back(connection: Connection, rows: Sequence[OutboxRow]) -> None:
@@ -421,14 +474,8 @@ def unanswered(connection: Connection, name: str) -> dict[str, list[OutboxRow]]:
     return found
 
 
-def record_outcomes(
-    connection: Connection,
-    run_id: str,
-    name: str,
-    results: Sequence[tuple[OutboxRow, Outcome]],
-    at_us: int,
-) -> None:
-    """Outcome by outcome: the outbox row, the dead letter (made, counted up, or closed), the action."""
+def record_outcomes(connection: Connection, results: Sequence[tuple[OutboxRow, Outcome]], at_us: int) -> None:
+    """Outcome by outcome: the outbox row, and the action that is done. (`dead_letters.note` keeps the refused ones.)"""
     connection.execute(
         update(schema.outbox)
         .where(schema.outbox.c.id == bindparam("row_id"))
@@ -450,80 +497,8 @@ def record_outcomes(
             for row, outcome in results
         ],
     )
-    _close_dead_letters(connection, name, [row for row, outcome in results if outcome.ok])
-    for row, outcome in results:
-        if outcome.status is Status.REJECTED:
-            _bury(connection, run_id, name, row, outcome, at_us)
     done = {row.key: outcome.ref for row, outcome in results if row.operation == "task" and outcome.ok}
     _finish_actions(connection, done)
-
-
-def _close_dead_letters(connection: Connection, name: str, rows: Sequence[OutboxRow]) -> None:
-    table = schema.dead_letter
-    for batch in batches(rows):
-        connection.execute(
-            delete(table).where(
-                table.c.connection == name,
-                table.c.key.in_([row.key for row in batch]),
-                table.c.operation == batch[0].operation,
-                table.c.object == batch[0].object,
-            )
-        )
-
-
-def close_settled(
-    connection: Connection,
-    name: str,
-    people: Collection[int],
-    rows: Iterable[OutboxRow],
-    planned: Collection[tuple[str, str]] | None = None,
-) -> None:
-    """Close the dead letters of `people` whose write is no longer wanted.
-
-    `rows` are all that is, of the (operation, object) that were planned for; None: of everything.
-    """
-    table = schema.dead_letter
-    wanted = {(row.operation, row.object, row.key) for row in rows}
-    for batch in batches(people):
-        mine = and_(table.c.connection == name, table.c.person_id.in_(batch))
-        for letter in connection.execute(select(table.c.operation, table.c.object, table.c.key).where(mine)).all():
-            covered = planned is None or (letter.operation, letter.object) in planned
-            if covered and tuple(letter) not in wanted:
-                same = and_(*(table.c[column] == value for column, value in letter._mapping.items()))
-                connection.execute(delete(table).where(mine, same))
-
-
-def _bury(connection: Connection, run_id: str, name: str, row: OutboxRow, outcome: Outcome, at_us: int) -> None:
-    table = schema.dead_letter
-    before = _attempts(connection, name, row.operation, row.object, row.key)
-    letter = {
-        "connection": name,
-        "operation": row.operation,
-        "object": row.object,
-        "key": row.key,
-        "person_id": row.person_id,
-        "payload": row.payload,
-        "code": outcome.code,
-        "reason": outcome.reason,
-        "attempts": before + 1,
-        "first_us": at_us,
-        "last_us": at_us,
-        "run_id": run_id,
-    }
-    upsert(connection, table, [letter], keep=("first_us",))
-
-
-def _attempts(connection: Connection, name: str, operation: str, object_name: str, key: str) -> int:
-    table = schema.dead_letter
-    found = connection.execute(
-        select(table.c.attempts).where(
-            table.c.connection == name,
-            table.c.operation == operation,
-            table.c.object == object_name,
-            table.c.key == key,
-        )
-    ).scalar_one_or_none()
-    return found or 0
 
 
 def _finish_actions(connection: Connection, done: Mapping[str, RemoteRef | None]) -> None:
@@ -532,11 +507,3 @@ def _finish_actions(connection: Connection, done: Mapping[str, RemoteRef | None]
         connection.execute(
             update(table).where(table.c.key == key).values(status="done", remote_id=ref.id if ref else None)
         )
-
-
-def dead_letters(connection: Connection, name: str | None = None) -> Iterable[DeadLetter]:
-    table = schema.dead_letter
-    query = select(table).order_by(table.c.last_us.desc(), table.c.key)
-    if name is not None:
-        query = query.where(table.c.connection == name)
-    return [DeadLetter(**row._mapping) for row in connection.execute(query)]

@@ -17,15 +17,18 @@ from syncline.errors import (
     SchemaDriftError,
     TransientError,
 )
-from syncline.model import Member, Outcome, RemoteRef, Status, TaskWrite, Value, Write, microseconds
-from syncline.sdk import CreatesTasks, KeepsSegments, Sink
+from syncline.model import Member, Outcome, RemoteRef, Status, TaskRef, TaskWrite, Value, Write, microseconds
+from syncline.sdk import ClosesTasks, CreatesTasks, KeepsSegments, Sink
 from syncline.sdk.config import ConnectorConfig
 from syncline.sdk.http import purpose
-from syncline.store import crm, runs
+from syncline.store import crm, dead_letters, runs
 from syncline.store.crm import Link
 from syncline.store.database import Database
 from syncline.store.runs import OutboxRow
 from syncline.store.values import load
+from syncline.sync import telemetry
+from syncline.sync.gate import Gate, Sifted
+from syncline.sync.opt_outs import hold_one_way, note_told
 from syncline.sync.plan import BY_ID
 from syncline.sync.report import SinkReport, plan_batches
 from syncline.sync.retry import Retry
@@ -33,7 +36,8 @@ from syncline.sync.target import Target
 
 __all__ = ["Deliverer"]
 
-_ORDER = ("upsert", "task", "add", "remove")  # a task needs its record, a member too
+_ORDER = ("upsert", "task", "close", "add", "remove")  # a task needs its record, a member too
+_NEEDS_NO_RECORD = ("upsert", "close")
 _NOT_BISECTED = (AuthError, ConfigError, ContractError, SchemaDriftError, TransientError)
 _PROBES = 8
 """Single rows tried before a batch that is refused whole is believed to be refused for no row of it."""
@@ -63,7 +67,9 @@ class Deliverer:
         clock: Callable[[], datetime],
         report: SinkReport,
         progress: Callable[[int], None] = lambda _: None,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._database = database
         self._run_id = run_id
         self._target = target
@@ -96,14 +102,18 @@ class Deliverer:
         for size in plan_batches(operation, count, self._target.limits):
             with self._database.read() as connection:
                 rows = runs.take(connection, self._run_id, self._target.connection, operation, group, size)
-                refs = self._refs(connection, rows) if operation != "upsert" else {}
+                sifted = self._gate.sift(connection, self._target, rows) if self._gate else Sifted(ready=rows)
+                refs = self._refs(connection, rows) if operation not in _NEEDS_NO_RECORD else {}
             ready: list[OutboxRow] = []
             homeless: list[OutboxRow] = []
-            for row in rows:
-                (ready if operation == "upsert" or row.person_id in refs else homeless).append(row)
+            for row in sifted.ready:
+                (ready if operation in _NEEDS_NO_RECORD or row.person_id in refs else homeless).append(row)
             with self._database.write() as connection:
+                runs.withhold(connection, sifted.withheld)
+                runs.trim(connection, sifted.trimmed)
                 runs.hold(connection, homeless, "its person is not in the CRM yet")
                 runs.mark_sent(connection, ready)
+            self._report.withhold(sifted.reasons)
             self._report.waiting += len(homeless)
             if ready:
                 self._deliver_batch(operation, group[0], ready, refs)
@@ -211,11 +221,15 @@ class Deliverer:
 
     def _call(self, rows: Sequence[OutboxRow], refs: dict[int, RemoteRef]) -> Sequence[Outcome]:
         operation, object_name = rows[0].operation, rows[0].object
-        with purpose("write"):
+        with purpose("write"), telemetry.batch(operation, object_name, len(rows)):
             if operation == "upsert":
-                return self._sink.upsert(object_name, [_write(row) for row in rows])
+                writes = [_write(row) for row in rows]
+                hold_one_way(self._target, writes)
+                return self._sink.upsert(object_name, writes)
             if operation == "task" and isinstance(self._sink, CreatesTasks):
                 return self._sink.create_tasks([_task(row, refs[row.person_id]) for row in rows])
+            if operation == "close" and isinstance(self._sink, ClosesTasks):
+                return self._sink.close_tasks([TaskRef(row.key, load(row.payload)["id"]) for row in rows])
             if isinstance(self._sink, KeepsSegments):
                 members = [Member(row.key, refs[row.person_id]) for row in rows]
                 add, remove = (members, []) if operation == "add" else ([], members)
@@ -242,7 +256,8 @@ class Deliverer:
         at_us = microseconds(self._clock())
         name = self._target.connection
         with self._database.write() as connection:
-            runs.record_outcomes(connection, self._run_id, name, results, at_us)
+            runs.record_outcomes(connection, results, at_us)
+            dead_letters.note(connection, self._run_id, name, results, at_us)
             accepted = [(row, outcome) for row, outcome in results if outcome.ok]
             if operation == "upsert":
                 self._acknowledge(connection, accepted, at_us)
@@ -284,6 +299,8 @@ class Deliverer:
                 links.append(Link(row.person_id, outcome.ref, "created"))
         crm.put_links(connection, name, links, at_us)
         crm.acknowledge(connection, name, written, self._run_id, at_us)
+        ticks = [(row.person_id, outcome.ref, load(row.payload)["fields"]) for row, outcome in accepted if outcome.ref]
+        note_told(connection, self._target, self._sink, self._run_id, ticks)
         crm.note_written(connection, name, self._target.match_fields, written)
 
     def _count(self, row: OutboxRow, outcome: Outcome) -> None:
@@ -294,6 +311,8 @@ class Deliverer:
             report.retry += 1
         elif row.operation == "task":
             report.tasks += 1
+        elif row.operation == "close":
+            report.closed += 1
         elif row.operation in ("add", "remove"):
             report.members += 1
         elif outcome.status is Status.CREATED:

@@ -21,7 +21,7 @@ from syncline.store.runs import ActionRow
 from syncline.sync.plan import ActionRule, BatchPlan, MemberPlan, TargetPlan, TaskPlan, rank
 from syncline.sync.target import Target
 
-__all__ = ["TaskPlanner", "plan_members"]
+__all__ = ["TaskPlanner", "plan_members", "task_purpose"]
 
 
 class TaskPlanner:
@@ -59,8 +59,16 @@ class TaskPlanner:
                 plan.waiting += len(actions)
                 continue
             found = assessments[person_id]
-            fresh = [self._as_of_now(action, batch.people[person_id], found) for action in actions]
+            allowed = [action for action in actions if plan.allows(person_id, self._purpose(action))]
+            fresh = [self._as_of_now(action, batch.people[person_id], found) for action in allowed]
             plan.tasks += [TaskPlan(action, rank(found)) for action in fresh]
+
+    def _purpose(self, action: ActionRow) -> str | None:
+        """What it is for now; as it was when it was made if its rule is gone."""
+        for rule in self._rules:
+            if (rule.name, rule.connection) == (action.rule, action.connection):
+                return rule.purpose
+        return task_purpose(action.payload)
 
     def _as_of_now(self, action: ActionRow, person: Profile, assessment: Assessment) -> ActionRow:
         """A task that waited, in today's words and with a due time from now; as it was if its rule is gone."""
@@ -86,13 +94,17 @@ class TaskPlanner:
             "due": task.due.isoformat(),
             "priority": task.priority,
             "owner": action.owner,
+            **({"purpose": action.purpose} if action.purpose is not None else {}),
         }
 
 
 def plan_members(
     connection: Connection, plan: TargetPlan, batch: BatchPlan, target: Target, segment: str, name: str
 ) -> None:
-    """Who is to enter and to leave the CRM's list `name`, which holds our `segment`."""
+    """Who is to enter and to leave the CRM's list `name`, which holds our `segment`.
+
+    Who withdraws what the list is for leaves it, as who leaves the segment does.
+    """
     members = crm.members(connection, target.connection, name, batch.people)
     own = crm.own_members(connection, target.connection, name, batch.people)
     created = {record.person.person_id for record in plan.records if record.ref is None}
@@ -100,14 +112,23 @@ def plan_members(
         person = batch.people[assessment.person_id]
         link = plan.matches.linked.get(person.person_id)
         held = members.get(person.person_id)
-        wanted = segment in assessment.segments and (link is not None or person.person_id in created)
+        inside = segment in assessment.segments
+        if inside and (link is not None or held is not None or person.person_id in created):
+            inside = _allowed(plan, target, name, person)
+        wanted = inside and (link is not None or person.person_id in created)
         ref = link.ref if link else None
         if wanted and (held is None or (ref is not None and held != ref)):
             plan.members.append(_member(target, name, person, True, ref, assessment))
-        elif held is not None and segment not in assessment.segments and person.person_id not in own:
+        elif held is not None and not inside and person.person_id not in own:
             plan.left.append((name, person.person_id))
-        elif held is not None and segment not in assessment.segments:
+        elif held is not None and not inside:
             plan.members.append(_member(target, name, person, False, held, assessment))
+
+
+def _allowed(plan: TargetPlan, target: Target, name: str, person: Profile) -> bool:
+    """Whether this person allows all that the list is kept for."""
+    purposes = sorted(target.list_purposes.get(name, ()))
+    return all(plan.allows(person.person_id, purpose) for purpose in purposes)
 
 
 def _member(
@@ -116,3 +137,9 @@ def _member(
     object_name = ref.object if ref else target.objects[0]
     group = object_name if target.limits.members_by_object else ""
     return MemberPlan(segment, person.person_id, person.key, add, ref, rank(assessment), group)
+
+
+def task_purpose(payload: str) -> str | None:
+    """What a task is for, as it was written down with it."""
+    found: str | None = json.loads(payload).get("purpose")
+    return found

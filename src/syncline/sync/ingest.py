@@ -8,15 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
 from syncline.errors import ContractError, RecordError
 from syncline.events import RULES, Classifier, cleanse, derived_ids
-from syncline.model import Event, from_microseconds, microseconds
+from syncline.model import Event, RawRecord, from_microseconds, microseconds
 from syncline.people import Directory, IdentifierFilter, IdentityRules, Standing, Statement, contested, newest
-from syncline.sdk import Source
 from syncline.store import events as log
 from syncline.store import inbox
 from syncline.store import people as register
@@ -24,11 +23,21 @@ from syncline.store.database import Database
 from syncline.store.events import EventRow, StoredEvent
 from syncline.store.inbox import InboxRow
 from syncline.store.schema import AWAITED, BY_WEBHOOK
+from syncline.sync import consent
 from syncline.sync.verdicts import Moment, judge_clicks, judge_repeats
 
-__all__ = ["Fate", "Ingest", "Settled"]
+__all__ = ["Fate", "Ingest", "Normalizes", "Settled"]
 
 _compact: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+class Normalizes(Protocol):
+    """A source as it is needed here: its kind, and what it makes of a record."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def normalize(self, raw: RawRecord) -> Iterable[Event]: ...
 
 
 class Fate(StrEnum):
@@ -78,7 +87,7 @@ class Ingest:
         self,
         database: Database,
         connection_name: str,
-        source: Source[Any],
+        source: Normalizes,
         *,
         classifier: Classifier,
         identity_rules: IdentityRules,
@@ -200,6 +209,7 @@ class Ingest:
         gone = [Moment(held[id_], e.row.t_us) for id_, e in previous.items()]
         register.set_attributes(connection, newest(_statements(new, rows)))
         touched = _write(connection, rows, gone, set(merged.values()), result)
+        consent.keep(connection, self._name, rows.values(), merged, previous.values())
         log.mark_stale(connection, touched)
 
     def _identify(

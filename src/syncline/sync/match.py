@@ -1,4 +1,4 @@
-"""Which CRM record a person is: by our key, else by e-mail, else nobody yet. Several candidates are never guessed."""
+"""Which CRM record a person is: as decided, by our key, else by e-mail, else nobody yet. Nobody is ever guessed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from syncline.model import RemoteRef
-from syncline.store import crm
+from syncline.store import crm, link_history
 from syncline.store.crm import Conflict, Link, MirrorRecord
-from syncline.store.profiles import Profile
+from syncline.store.profiles import Profile, people_of_keys
 from syncline.sync.target import Target
 
 __all__ = ["Matches", "match"]
@@ -23,12 +23,14 @@ class Matches:
     """The result for some people. `linked` holds old and new links, `fresh` only those that are to be stored.
 
     `gone` are people who were in the CRM and are no longer where a sync looks, and why: they are not created again.
+    `followed` are people whose record lives on as another one, with the record they were.
     """
 
     linked: dict[int, Link] = field(default_factory=dict)
     fresh: list[Link] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     gone: dict[int, str] = field(default_factory=dict)
+    followed: dict[int, RemoteRef] = field(default_factory=dict)
     missing: set[int] = field(default_factory=set)
     records: dict[RemoteRef, MirrorRecord] = field(default_factory=dict)
 
@@ -44,21 +46,26 @@ def match(
     refs = {link.ref for link in known.values()} | {ref for found in by_email.values() for ref in found}
     book = _Book(connection, target, refs, by_key.values())
     owners = crm.owners(connection, name, book.records) | taken
+    holders = people_of_keys(connection, _keys_of(book, by_email))
+    denied = link_history.denied(connection, name, people)
     result = Matches(records=book.records)
     for person_id, profile in people.items():
         link = known.get(person_id)
         keyed = [item.record.ref for key in profile.keys for item in by_key.get(key, ())]
-        mailed = [ref for mail in profile.emails for ref in by_email.get(mail, ())]
+        others = denied.get(person_id, set())
+        mailed = [ref for mail in profile.emails for ref in by_email.get(mail, ()) if book.survivor(ref) not in others]
         found = _follow(book, link, owners) if link else None
-        found = found or _decide(profile, book, keyed, mailed, owners)
+        found = found or _decide(profile, book, keyed, mailed, owners, holders)
         if isinstance(found, Link):
             owners[found.ref] = taken[found.ref] = person_id
             result.linked[person_id] = found
             if found is not link:
                 result.fresh.append(found)
+            if link is not None and found.how == "successor" and found is not link:
+                result.followed[person_id] = link.ref
         elif isinstance(found, Conflict):
             result.conflicts.append(found)
-        elif past := [link.ref] if link else keyed + mailed:
+        elif (past := [link.ref] if link else keyed + mailed) and not (target.recreate and book.deleted(past[0])):
             result.gone[person_id] = book.fate(past[0])
         else:
             result.missing.add(person_id)
@@ -80,6 +87,7 @@ def _decide(
     keyed: Iterable[RemoteRef],
     mailed: Iterable[RemoteRef],
     owners: Mapping[RemoteRef, int],
+    holders: Mapping[str, int],
 ) -> Link | Conflict | None:
     for how, refs in (("key", keyed), ("email", mailed)):
         candidates = tuple(dict.fromkeys(filter(None, map(book.survivor, refs))))
@@ -90,8 +98,16 @@ def _decide(
         owner = owners.get(candidates[0])
         if owner is not None and owner != profile.person_id:
             return Conflict(profile.person_id, f"the record with this {how} is another person's", candidates)
+        if how == "email" and holders.get(book.key(candidates[0]) or "", profile.person_id) != profile.person_id:
+            return Conflict(profile.person_id, "the record with this email carries another person's key", candidates)
         return Link(profile.person_id, candidates[0], how)
     return None
+
+
+def _keys_of(book: _Book, by_email: Mapping[str, Iterable[RemoteRef]]) -> set[str]:
+    """The keys that records found by their address carry, those they live on as included."""
+    survivors = {book.survivor(ref) for refs in by_email.values() for ref in refs}
+    return {key for ref in survivors if ref is not None and (key := book.key(ref))}
 
 
 class _Book:
@@ -118,14 +134,26 @@ class _Book:
                 break
             self.records |= found
 
+    def key(self, ref: RemoteRef) -> str | None:
+        """The key that a record carries, ours or whatever stands there."""
+        item = self.records.get(ref)
+        return item.key if item else None
+
+    def deleted(self, ref: RemoteRef) -> bool:
+        """Whether a record without a survivor was deleted, and does not live on where no sync looks."""
+        return self._last(ref).object in self._objects
+
     def fate(self, ref: RemoteRef) -> str:
         """Why a record has no survivor."""
+        return "deleted in the CRM" if self.deleted(ref) else f"now a {self._last(ref).object}, where no sync looks"
+
+    def _last(self, ref: RemoteRef) -> RemoteRef:
         for _ in range(_HOPS):
             item = self.records.get(ref)
             if item is None or item.record.successor is None:
                 break
             ref = item.record.successor
-        return "deleted in the CRM" if ref.object in self._objects else f"now a {ref.object}, where no sync looks"
+        return ref
 
     def survivor(self, ref: RemoteRef) -> RemoteRef | None:
         """Where this record lives on; None when it is deleted, or lives on where no sync looks."""

@@ -10,28 +10,22 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from syncline.errors import CursorExpiredError
-from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value, microseconds
+from syncline.model import ChangePage, RemoteRecord, RemoteRef, Value, alike, microseconds, same
 from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, cursors, runs
 from syncline.store.database import Database
+from syncline.store.edits import edit_of
 from syncline.store.runs import OutboxRow
 from syncline.store.values import load
-from syncline.sync.merge import same
+from syncline.sync import crm_events
+from syncline.sync.opt_outs import Written, note_told
+from syncline.sync.plan import BY_ID
 from syncline.sync.progress import Progress
 from syncline.sync.retry import Retry
-from syncline.sync.target import Target, preflight
+from syncline.sync.target import Target
 
-__all__ = ["describe", "refresh", "settle_unanswered"]
-
-
-def describe(target: Target, sink: Sink[ConnectorConfig], retry: Retry) -> Target:
-    """`target` checked against the CRM's own description of its objects: one call an object."""
-    return preflight(target, {name: _describe(sink, name, retry) for name in target.objects})
-
-
-def _describe(sink: Sink[ConnectorConfig], name: str, retry: Retry) -> list[Field]:
-    return list(retry(lambda: sink.describe(name)))
+__all__ = ["refresh", "settle_unanswered"]
 
 
 def refresh(
@@ -126,34 +120,47 @@ def _position(connection: Connection, name: str, stream: str, fields: Sequence[s
     return str(position["cursor"]) if position["fields"] == list(fields) else None
 
 
-def settle_unanswered(database: Database, name: str, now: datetime) -> None:
+def settle_unanswered(database: Database, target: Target, sink: Sink[ConnectorConfig], now: datetime) -> None:
     """Acknowledge what earlier runs wrote without hearing the answer: where the CRM now holds just that.
 
     Otherwise a value of ours would look like somebody else's ever after. Reads the mirror, so `refresh` comes first.
     """
+    name = target.connection
     with database.read() as connection:
         lost = runs.unanswered(connection, name)
     for run_id, rows in lost.items():
         with database.write() as connection:
             arrived = _arrived(connection, name, [row for row in rows if row.operation == "upsert"])
-            crm.acknowledge(connection, name, arrived, run_id, microseconds(now))
+            crm.acknowledge(connection, name, {ref: fields for _, ref, fields in arrived}, run_id, microseconds(now))
+            note_told(connection, target, sink, run_id, arrived)
             runs.give_up_waiting(connection, name, run_id)
 
 
-def _arrived(connection: Connection, name: str, rows: list[OutboxRow]) -> dict[RemoteRef, dict[str, Value]]:
+def _arrived(connection: Connection, name: str, rows: list[OutboxRow]) -> list[Written]:
     """The fields that hold what a row wanted and did not hold it before."""
     keyed = crm.mirror_by_key(connection, name, [row.key for row in rows])
-    found: dict[RemoteRef, dict[str, Value]] = {}
+    by_id = {row.id: RemoteRef(row.object, load(row.payload)["id"]) for row in rows if row.match == BY_ID}
+    addressed = crm.mirror(connection, name, by_id.values())
+    found: dict[RemoteRef, Written] = {}
     for row in rows:
-        wanted, before = load(row.payload)["fields"], load(row.before or "{}")
-        for item in keyed.get(row.key, ()):
-            if item.record.ref.object == row.object:
-                found[item.record.ref] = {
+        payload, before = load(row.payload), load(row.before or "{}")
+        items = [addressed[by_id[row.id]]] if by_id.get(row.id) in addressed else []
+        for item in (*keyed.get(row.key, ()), *items):
+            ref = item.record.ref
+            if ref.object == row.object:
+                arrived = {
                     field: value
-                    for field, value in wanted.items()
-                    if same(item.record.fields.get(field), value) and not same(before.get(field), value)
+                    for field, value in payload["fields"].items()
+                    if _took(item.record, field, value) and not same(before.get(field), value)
                 }
-    return found
+                found[ref] = (row.person_id, ref, arrived)
+    return list(found.values())
+
+
+def _took(record: RemoteRecord, field: str, value: Value) -> bool:
+    """Whether a field holds just that, or what the CRM may have made of it by itself."""
+    held = record.fields.get(field)
+    return same(held, value) or (edit_of(record, field).by != "person" and alike(held, value))
 
 
 def _store(
@@ -166,7 +173,8 @@ def _store(
     now: datetime,
 ) -> None:
     with database.write() as connection:
-        crm.put_mirror(connection, target.connection, records, target.match_fields)
+        crm_events.note(connection, target, records, now)
+        crm.put_mirror(connection, target.connection, records, target.match_fields, now)
         if cursor is not None:
             position = json.dumps({"fields": list(fields), "cursor": cursor})
             cursors.save(connection, target.connection, stream, position, microseconds(now))

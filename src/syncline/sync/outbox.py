@@ -9,17 +9,17 @@ from syncline.store.values import dump, dump_json, load
 from syncline.sync.plan import BY_ID, MemberPlan, RecordPlan, TargetPlan, TaskPlan
 from syncline.sync.report import RecordChange
 
-__all__ = ["change_of", "outbox_rows"]
+__all__ = ["change_of", "member_row", "outbox_rows", "record_row", "task_row"]
 
 
 def outbox_rows(plan: TargetPlan) -> Iterator[OutboxRow]:
     """A plan as rows of the outbox."""
-    yield from map(_record_row, plan.records)
-    yield from map(_task_row, plan.tasks)
-    yield from map(_member_row, plan.members)
+    yield from map(record_row, plan.records)
+    yield from map(task_row, plan.tasks)
+    yield from map(member_row, plan.members)
 
 
-def _record_row(record: RecordPlan) -> OutboxRow:
+def record_row(record: RecordPlan) -> OutboxRow:
     address = record.ref.id if record.ref else record.person.key
     fields = {change.field: change.after for change in record.changes}
     return OutboxRow(
@@ -34,12 +34,12 @@ def _record_row(record: RecordPlan) -> OutboxRow:
     )
 
 
-def _task_row(task: TaskPlan) -> OutboxRow:
+def task_row(task: TaskPlan) -> OutboxRow:
     action = task.action
     return OutboxRow("task", "", action.key, action.person_id, action.payload, rank=task.rank)
 
 
-def _member_row(member: MemberPlan) -> OutboxRow:
+def member_row(member: MemberPlan) -> OutboxRow:
     operation = "add" if member.add else "remove"
     return OutboxRow(operation, member.segment, member.key, member.person_id, "{}", member.group, rank=member.rank)
 

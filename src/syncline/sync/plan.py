@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from syncline.actions.tasks import Priority, TaskText
-from syncline.model import RemoteRef, Value
+from syncline.model import Edit, RemoteRef, Value
 from syncline.scoring.result import Assessment
 from syncline.segments.transitions import Standing
+from syncline.store.dead_letters import Override
+from syncline.store.decisions import Case
 from syncline.store.profiles import Profile
-from syncline.store.runs import ActionRow
+from syncline.store.runs import BY_ID, ActionRow
+from syncline.sync.consent import Consents
 from syncline.sync.match import Matches
+from syncline.sync.merge import Policy, Verdict
+from syncline.sync.opt_outs import OptOuts
 from syncline.sync.report import Undecided
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "ActionRule",
     "BatchPlan",
     "FieldChange",
+    "FieldStep",
     "MemberPlan",
     "Reading",
     "RecordPlan",
@@ -29,9 +35,6 @@ __all__ = [
     "TaskPlan",
     "rank",
 ]
-
-BY_ID: Final = "Id"
-"""The match of a write that updates the record with this id and never creates one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class ActionRule:
     score: str | None = None
     priority: Priority | None = None
     owner: str | None = None
+    purpose: str | None = None
+    """What the task is for; None: that is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class RecordPlan:
     """What addresses the record: `Id`, or for one to be created the field that carries our key."""
     changes: tuple[FieldChange, ...]
     rank: int
+    overwrites: int = 0
+    """Fields that hold something which is lost and was not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +111,37 @@ class Skipped:
 
 
 class Reading(NamedTuple):
-    """What the CRM says of a person, and since when; None: nothing any more."""
+    """What the CRM says of a person, and since when; None: nothing any more.
+
+    `owned`: the CRM owns the attribute, so its word holds whatever we knew; else the later word does.
+    """
 
     value: str | None
     at: datetime
+    owned: bool = False
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        """The greatest of several readings holds, whichever CRM is read first."""
+        return self.owned, self.at, self.value or ""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldStep:
+    """How one field was decided: all three sides, who changed it there, what is done, and why."""
+
+    person_id: int
+    object: str
+    id: str
+    field: str
+    policy: Policy
+    acknowledged: Value
+    remote: Value
+    edit: Edit
+    desired: Value
+    desired_at: datetime | None
+    verdict: Verdict
+    why: str
 
 
 @dataclass(slots=True)
@@ -120,16 +154,39 @@ class TargetPlan:
     members: list[MemberPlan] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     undecided: list[Undecided] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    """Those fields, and the ones that somebody has decided: as the queue is to hold them."""
+    inherited: dict[RemoteRef, dict[str, Value]] = field(default_factory=dict)
+    """Record that another one lives on as → what that one had accepted from us, and this one holds."""
+    steps: list[FieldStep] = field(default_factory=list)
+    """How each field was decided, for whoever asked for it."""
     unchanged: int = 0
     drift: int = 0
     left: list[tuple[str, int]] = field(default_factory=list)
     """(list, person) who left our segment, and whom somebody else had put on the CRM's list: they stay there."""
     waiting: int = 0
     """Tasks of people who are not in this CRM yet."""
+    overrides: dict[tuple[str, str, str], Override] = field(default_factory=dict)
+    """(our key, object, field) → the value a person gave it when the CRM had refused ours."""
+    left_alone: set[tuple[str, str, str]] = field(default_factory=set)
+    """(operation, object, key) of dead letters that stay: discarded ones, and those whose values people gave."""
     unfit: Counter[str] = field(default_factory=Counter)
     """Field and reason → values of ours that the field cannot hold, and that are left out."""
     read: dict[int, dict[str, Reading]] = field(default_factory=dict)
-    """Person → attributes the CRM owns, as they stand there."""
+    """Person → attributes that follow what stands there: those the CRM owns, and shared ones where it has won."""
+    acknowledged: dict[RemoteRef, dict[str, Value]] = field(default_factory=dict)
+    """Record → what it has accepted from us, what it inherits included."""
+    consents: Consents = field(default_factory=Consents)
+    opt_outs: OptOuts = field(default_factory=OptOuts)
+    withheld: Counter[str] = field(default_factory=Counter)
+    """Reason → fields, tasks and memberships that would be written if the person allowed it."""
+
+    def allows(self, person: int, purpose: str | None) -> bool:
+        """Whether something may be written to this person for this purpose; counted where it may not."""
+        reason = self.consents.refusal(person, purpose)
+        if reason is not None:
+            self.withheld[reason] += 1
+        return reason is None
 
 
 @dataclass(slots=True)
@@ -143,6 +200,8 @@ class BatchPlan:
     targets: dict[str, TargetPlan] = field(default_factory=dict)
     taken_back: dict[int, str] = field(default_factory=dict)
     """Person → the key a CRM still holds of them, from before our books were lost."""
+    read: dict[int, dict[str, Reading]] = field(default_factory=dict)
+    """Person → attribute → what we know from now on, of all that the CRMs say."""
 
 
 def rank(assessment: Assessment) -> int:

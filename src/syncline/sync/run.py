@@ -3,62 +3,75 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, func, select
 
 from syncline.engine.embedded import assess_all
 from syncline.errors import ConnectorError, GuardError, StoreError
 from syncline.events.classify import Classifier
-from syncline.model import event_id, microseconds
+from syncline.model import from_microseconds, microseconds
 from syncline.scoring.result import Assessment
 from syncline.sdk import Receives, Source
 from syncline.sdk.config import ConnectorConfig
-from syncline.store import crm, runs, schema, webhooks
-from syncline.store.batches import batches, upsert
+from syncline.store import crm, dead_letters, decisions, pauses, runs, schema, webhooks
+from syncline.store.batches import batches
 from syncline.store.profiles import put_keys
-from syncline.sync.course import Course, Setup, status_of
+from syncline.sync import telemetry
+from syncline.sync.admission import Admission
+from syncline.sync.consent import catch_up
+from syncline.sync.course import Course, Setup, alive, fail, new_run_id
 from syncline.sync.crms import read_crms
 from syncline.sync.deliver import Deliverer
-from syncline.sync.guards import hold_to_guard
+from syncline.sync.gate import Gate
+from syncline.sync.guards import Allowance
+from syncline.sync.inherit import put_readings
+from syncline.sync.journey import journey
 from syncline.sync.outbox import change_of, outbox_rows
-from syncline.sync.plan import BY_ID, BatchPlan, TargetPlan
+from syncline.sync.plan import BY_ID, BatchPlan
 from syncline.sync.planner import Planner
 from syncline.sync.progress import Progress
 from syncline.sync.pull import PullReport, pull, purge_raw, replay
 from syncline.sync.report import Report, ScoreReport, SourceReport, calls_for, credits_for
+from syncline.sync.stop import Stopped
 from syncline.sync.target import Target
 from syncline.sync.webhooks import report_on, report_ways
 
-__all__ = ["Runner", "Setup"]
+__all__ = ["Runner"]
 
 _PEOPLE_AT_ONCE = 2000
 
 
 class Runner:
-    """Carries out one pass. `beat` is called after every page and batch: it keeps the lease alive."""
+    """Carries out one pass. `beat` is called after every page and batch: it keeps the lease alive.
 
-    def __init__(self, setup: Setup, as_of: datetime, *, beat: Callable[[], None] = lambda: None) -> None:
-        self._setup = replace(setup, progress=_Alive(setup.progress, beat))
+    Stopped, raised by it or by a pause between two tries, ends the pass: what was recorded stays, the report is
+    `interrupted`, and the next run plans the rest anew.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        as_of: datetime,
+        *,
+        beat: Callable[[], None] = lambda: None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._setup = alive(setup, beat)
         self._database = setup.database
         self._as_of = as_of
-        self.run_id = f"{setup.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        self._course = Course(self._setup, self.run_id, as_of)
+        self.run_id = new_run_id(setup)
+        self._course = Course(self._setup, self.run_id, as_of, allowance)
         self.report = self._course.report
 
     # The three commands
 
     def pull(self, only: str | None = None) -> Report:
         """Read the sources into the event log."""
-        for name, source in self._setup.sources.items():
-            if only in (None, name):
-                self._pull(name, source)
-        self._report_webhooks()
-        self._count_log()
+        with self._until_stopped():
+            self._read_sources(only)
         return self.report
 
     def replay(self, name: str, statuses: Collection[int]) -> Report:
@@ -80,37 +93,40 @@ class Runner:
 
     def plan(self, *, people: Sequence[int] | None = None) -> Report:
         """What a run would write now. Sources and CRMs are read; nothing is written but what was read."""
-        self.pull()
-        targets = read_crms(self._course)
-        for batch in self._batches(targets, people):
-            for target in targets:
-                part = batch.targets[target.connection]
-                rows = list(outbox_rows(part))
-                sink = self.report.sinks[target.connection]
-                sink.changes += [change_of(row) for row in rows]
-        self._close_plan(targets)
-        for target in targets:
-            self._forecast(target)
+        with self._until_stopped():
+            self._make_plan(people)
         if self.report.status == "done":
             self.report.status = "planned"
         return self.report
+
+    def _make_plan(self, people: Sequence[int] | None) -> None:
+        self._read_sources()
+        targets = read_crms(self._course)
+        for target in targets:
+            self._paused(target)
+        self._admission = Admission(self._course, targets, everyone=people is None)
+        with telemetry.stage("score and plan"):
+            for batch in self._batches(targets, people):
+                for target in targets:
+                    part = batch.targets[target.connection]
+                    sink = self.report.sinks[target.connection]
+                    sink.changes += [change_of(row) for row in outbox_rows(part)]
+                    sink.planned_writes = len(sink.changes)
+        self._close_plan(targets)
+        for target in targets:
+            self._forecast(target)
 
     def run(self, *, people: Sequence[int] | None = None) -> Report:
         """Pull, plan, record the intent, deliver."""
         started = microseconds(self._setup.clock())
         with self._database.write() as connection:
             runs.abandon(connection)
-            runs.start_run(connection, self.run_id, started, microseconds(self._as_of))
+            about = {"sync": self._setup.syncs, "person": _whom(connection, people)}
+            runs.start_run(connection, self.run_id, started, microseconds(self._as_of), **about)
         try:
-            self.pull()
-            targets = read_crms(self._course)
-            for batch in self._batches(targets, people):
-                self._commit(batch, targets)
-            self._close_plan(targets)
-            for target in targets:
-                self._deliver(target)
-            self._list_changes(targets)
-            self._purge()
+            with self._until_stopped():
+                self._carry_out(people)
+            self._list_changes()
             self._settle()
         except BaseException:
             with contextlib.suppress(StoreError):  # a full disk fails here again; the first error says more
@@ -118,6 +134,31 @@ class Runner:
             raise
         self._finish(self.report.status)
         return self.report
+
+    def _carry_out(self, people: Sequence[int] | None) -> None:
+        self._read_sources()
+        targets = [target for target in read_crms(self._course) if not self._paused(target)]
+        if any(sink.paused for sink in self.report.sinks.values()):
+            self._course.worsen("paused")
+        self._admission = Admission(self._course, targets, everyone=people is None)
+        with telemetry.stage("score and plan"):
+            for batch in self._batches(targets, people):
+                self._commit(batch, targets)
+        self._close_plan(targets)
+        self._admission.start()
+        gate = Gate(self._setup.consent, self._setup.sources, self._setup.identity)
+        for target in targets:
+            with telemetry.stage(f"write {target.connection}", target.connection):
+                self._deliver(target, gate)
+        self._admission.advance()
+        self._purge()
+
+    @contextlib.contextmanager
+    def _until_stopped(self) -> Iterator[None]:
+        try:
+            yield
+        except Stopped:
+            self._course.worsen("interrupted")
 
     def _finish(self, status: str) -> None:
         with self._database.write() as connection:
@@ -137,8 +178,18 @@ class Runner:
 
     # Reading
 
+    def _read_sources(self, only: str | None = None) -> None:
+        for name, source in self._setup.sources.items():
+            if only in (None, name):
+                with telemetry.stage(f"read {name}", name):
+                    self._pull(name, source)
+        self._report_webhooks()
+        self._count_log()
+
     def _pull(self, name: str, source: Source[ConnectorConfig]) -> None:
         report = self.report.sources.setdefault(name, SourceReport())
+        if self._course.resting(name, report):
+            return
         result = PullReport(name)
         before = source.context.http.metrics.total
         stage = _Stage(self._setup.progress, f"read {name}")
@@ -157,11 +208,10 @@ class Runner:
                 report=result,
             )
         except ConnectorError as error:
-            report.error = str(error)
-            self._course.worsen(status_of(error, otherwise="rejected"))
+            self._course.drop(name, report, error, otherwise="rejected")
         finally:
             stage.finish()
-        _fill(report, result, source.context.http.metrics.total - before)
+            _fill(report, result, source.context.http.metrics.total - before)
 
     def _report_webhooks(self) -> None:
         """What became of the sources' webhooks, and what only one of the two ways brought."""
@@ -176,11 +226,29 @@ class Runner:
         if receiving:
             report_ways(self._database, receiving, since)
 
+    def _paused(self, target: Target) -> bool:
+        """Whether nothing may be written to this CRM now; the report says why."""
+        now_us = microseconds(self._setup.clock())
+        with self._database.read() as connection:
+            found = pauses.paused(connection, now_us).get(target.connection)
+        if found is None:
+            return False
+        until = "" if found.until_us is None else f", until {from_microseconds(found.until_us):%Y-%m-%d %H:%M} UTC"
+        since = f"{from_microseconds(found.since_us):%Y-%m-%d %H:%M} UTC"
+        self.report.sinks[
+            target.connection
+        ].paused = f"paused since {since}{until}: {found.reason}. `syncline resume {target.connection}` ends it"
+        self._course.worsen("paused")
+        return True
+
     # Planning
 
     def _batches(self, targets: Sequence[Target], people: Sequence[int] | None) -> Iterator[BatchPlan]:
         setup = self._setup
-        planner = Planner(setup.program, setup.rules, targets, self._as_of)
+        alone = people[0] if people is not None and len(people) == 1 else None
+        planner = Planner(setup.program, setup.rules, targets, self._as_of, setup.consent, trace=alone is not None)
+        if setup.consent.purposes:
+            catch_up(self._database)
         self._count_log()
         for name, model in setup.program.scores.items():
             bands = {"-": 0} | {band.name: 0 for band in model.bands}
@@ -190,7 +258,11 @@ class Runner:
         for batch in batches(self._assessments(people), _PEOPLE_AT_ONCE):
             with self._database.read() as connection:
                 plan = planner.plan(connection, batch)
+            self._admission.admit(plan)
             self._tally(plan, targets)
+            if alone is not None:
+                for name, part in plan.targets.items():
+                    self.report.sinks[name].journey = journey(part, alone)
             yield plan
             setup.progress.advance("score and plan", len(batch))
         setup.progress.finish("score and plan")
@@ -224,17 +296,23 @@ class Runner:
             self._course.clears[target.connection] += sum(
                 change.clears for record in part.records for change in record.changes if record.ref
             )
+            self._course.overwrites[target.connection] += sum(record.overwrites for record in part.records)
+            opt_outs = sum(change.field in target.one_way for record in part.records for change in record.changes)
+            self._course.opt_outs[target.connection] += opt_outs
+            report.opt_outs += opt_outs
+            report.withhold(part.withheld)
 
     def _close_plan(self, targets: Sequence[Target]) -> None:
+        self._admission.tell()
         for target in targets:
             rows = self._course.operations.get(target.connection, Counter())
             report = self.report.sinks[target.connection]
             report.planned_calls = report.least_write_calls = calls_for(rows, target.limits)
             report.planned_credits = credits_for(rows, target.limits)
             try:
-                hold_to_guard(target, rows, self._course.clears[target.connection])
+                self._admission.hold(target)
             except GuardError as error:
-                report.error = str(error)
+                fail(report, error)
                 self._course.worsen("stopped")
 
     def _forecast(self, target: Target) -> None:
@@ -255,6 +333,7 @@ class Runner:
     def _commit(self, batch: BatchPlan, targets: Sequence[Target]) -> None:
         """Scores, standings, actions, links and the outbox of some people: all of it or nothing."""
         at_us = microseconds(self._as_of)
+        enqueued: dict[str, int] = {}
         with self._database.write() as connection:
             results = [(a.person_id, score) for a in batch.assessments for score in a.scores.values()]
             put_keys(connection, batch.taken_back)
@@ -264,18 +343,30 @@ class Runner:
             runs.put_actions(connection, batch.actions, self.run_id, at_us)
             for target in targets:
                 part = batch.targets[target.connection]
-                crm.put_links(connection, target.connection, part.matches.fresh, at_us)
                 crm.put_conflicts(connection, target.connection, batch.people, part.matches.conflicts, at_us)
-                _put_read(connection, target.connection, part)
+                decisions.put_cases(
+                    connection, target.connection, batch.people, part.cases, at_us, beside=target.fields_not_asked
+                )
+                part.opt_outs.keep(connection)
+                if not self._admission.stores_plan(target):
+                    continue
+                crm.put_links(connection, target.connection, part.matches.fresh, at_us)
+                crm.acknowledge(connection, target.connection, part.inherited, self.run_id, at_us)
                 rows = list(outbox_rows(part))
                 for segment, person in part.left:
                     crm.remove_members(connection, target.connection, segment, [person])
-                runs.close_settled(connection, target.connection, batch.people, rows, _planned_for(target))
+                wanted = part.left_alone | {(row.operation, row.object, row.key) for row in rows}
+                covered = self._admission.covered(target)
+                dead_letters.close_settled(connection, target.connection, batch.people, wanted, covered)
                 runs.enqueue(connection, self.run_id, target.connection, rows)
+                enqueued[target.connection] = len(rows)
+            put_readings(connection, batch.read)
+        for name, count in enqueued.items():
+            self.report.sinks[name].planned_writes += count
 
     # Delivering
 
-    def _deliver(self, target: Target) -> None:
+    def _deliver(self, target: Target, gate: Gate) -> None:
         report = self.report.sinks[target.connection]
         sink = self._setup.sinks[target.connection]
         if report.error is not None:
@@ -296,11 +387,12 @@ class Runner:
             clock=self._setup.clock,
             report=report,
             progress=delivered,
+            gate=gate,
         )
         try:
             deliverer.deliver()
         except ConnectorError as error:
-            self._course.drop(report, error)
+            self._course.drop(target.connection, report, error)
         finally:
             report.calls = self._course.calls(target)
             report.write_calls = sink.context.http.metrics.calls["write"] - writes
@@ -310,11 +402,10 @@ class Runner:
         if any(sink.rejected or sink.retry for sink in self.report.sinks.values()):
             self._course.worsen("rejected")
 
-    def _list_changes(self, targets: Sequence[Target]) -> None:
+    def _list_changes(self) -> None:
         with self._database.read() as connection:
-            for target in targets:
-                report = self.report.sinks[target.connection]
-                rows = runs.written(connection, self.run_id, target.connection)
+            for name, report in self.report.sinks.items():
+                rows = runs.written(connection, self.run_id, name)
                 report.changes = [change_of(row, status, reason) for row, status, reason in rows]
 
     def _count_log(self) -> None:
@@ -322,19 +413,6 @@ class Runner:
             people = select(func.count()).select_from(schema.person).where(schema.person.c.merged_into.is_(None))
             self.report.people = connection.execute(people).scalar_one()
             self.report.events = connection.execute(select(func.count()).select_from(schema.event)).scalar_one()
-
-
-class _Alive:
-    """Progress, and with every step of it a sign of life: reading may take longer than a silent holder is believed."""
-
-    def __init__(self, progress: Progress, beat: Callable[[], None]) -> None:
-        self._beat = beat
-        self._progress = progress
-        self.start, self.finish = progress.start, progress.finish
-
-    def advance(self, stage: str, by: int) -> None:
-        self._progress.advance(stage, by)
-        self._beat()
 
 
 class _Stage:
@@ -362,31 +440,10 @@ def _fill(report: SourceReport, result: PullReport, calls: int) -> None:
     report.calls = calls
 
 
-def _planned_for(target: Target) -> set[tuple[str, str]]:
-    """(operation, object) of everything a plan for this target would name; of a record only if every field is."""
-    segments = {(operation, name) for name in target.segments.values() for operation in ("add", "remove")}
-    whole = all(mapped.written for mapped in target.fields)
-    return {("task", "")} | segments | ({("upsert", name) for name in target.objects} if whole else set())
-
-
-def _put_read(connection: Connection, name: str, part: TargetPlan) -> None:
-    """Attributes the CRM owns, as it holds them: what it emptied is forgotten."""
-    table = schema.attribute
-    rows = []
-    for person, attributes in part.read.items():
-        for attribute, (value, at) in attributes.items():
-            if value is None:
-                gone = (table.c.person_id == person, table.c.name == attribute)
-                connection.execute(delete(table).where(*gone))
-                continue
-            event = event_id("read", name, str(person), attribute, value)
-            rows.append(
-                {
-                    "person_id": person,
-                    "name": attribute,
-                    "value": value,
-                    "at_us": microseconds(at),
-                    "event_id": bytes.fromhex(event),
-                }
-            )
-    upsert(connection, table, rows)
+def _whom(connection: Connection, people: Sequence[int] | None) -> str | None:
+    """The key of the only person a run is for, or how many they are; None: everyone."""
+    if people is None:
+        return None
+    if len(people) != 1:
+        return f"{len(people)} people"
+    return str(connection.execute(select(schema.person.c.key).where(schema.person.c.id == people[0])).scalar_one())

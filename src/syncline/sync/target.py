@@ -1,21 +1,20 @@
-"""Where a sync writes: its objects, its mapped fields, and whether the CRM can still take them (preflight)."""
+"""Where a sync writes: its objects, its mapped fields, what of them is parked, and how much a run may do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from syncline.errors import did_you_mean
 from syncline.model import Field, FieldKind, FieldSpec, Limits, Origin
 from syncline.sync.merge import Policy
 
-__all__ = ["FieldMap", "Guard", "Parked", "Target", "needed_fields", "preflight"]
+__all__ = ["FieldMap", "Guard", "Parked", "Target", "kind_of", "needed_fields"]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """One mapped CRM field. `origin` None: we only read it, into the person attribute `to`.
+    """One mapped CRM field. `origin` None: we only read it, into the person attribute `to`, or it holds an opt-out.
 
     `values` are those it may be given as far as they are known beforehand: the bands of a score, and the default.
     """
@@ -32,6 +31,10 @@ class FieldMap:
     values: tuple[str, ...] = ()
     written: bool = True
     """False: a mapping of a sync that is not run now. The mirror keeps the field, nothing of ours goes into it."""
+    consent: str | None = None
+    """The purpose whose opt-out the field holds: true where somebody has opted out."""
+    purpose: str | None = None
+    """What it is written for; None: that is not asked."""
 
     @property
     def follows(self) -> bool:
@@ -48,15 +51,30 @@ class Guard:
     tasks: int | None = None
     removes: int | None = None
     """Memberships of campaigns, lists or tags that would end."""
+    overwrites: int | None = None
+    """Fields whose value is another one afterwards, and was not ours before."""
+    opt_outs: int | None = None
+    """People who are opted out because another side says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A mapping the CRM cannot take any more. Only this one is left out."""
+    """A mapping the CRM cannot take any more. Only this one is left out.
+
+    An empty `field` is the object as a whole. An empty `object` is what has none: `tasks`, or a segment's list.
+    """
 
     object: str
     field: str
     reason: str
+
+    @property
+    def name(self) -> str:
+        """What a report calls it: `Lead.Lead_Score__c`, `Contact`, `tasks`, `segment 'Hot leads'`."""
+        return ".".join(filter(None, (self.object, self.field)))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +95,57 @@ class Target:
     """A score and its lowest value: who is worth a new record."""
     create_with: str = "email"
     """The identifier somebody must have to be created: without it, they could not be found again."""
+    recreate: bool = False
+    """People whose record was deleted may come back as a new one, by the rules for missing ones."""
     segments: Mapping[str, str] = field(default_factory=dict)
+    list_purposes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The CRM's name of a segment → what it is kept for: all of these must be allowed."""
     guard: Guard = Guard()
+    staged: bool = False
+    """The first runs into a CRM that was never written to go step by step."""
     described: Mapping[str, Mapping[str, Field]] = field(default_factory=dict)
     parked: tuple[Parked, ...] = ()
+    closed: frozenset[str] = frozenset()
+    """Objects that worked before and cannot be used now: their records are left alone, and nobody is created."""
+
+    @property
+    def one_way(self) -> frozenset[str]:
+        """Fields that may only ever be set: nothing of ours takes an opt-out back."""
+        return frozenset(self.opt_outs)
+
+    @property
+    def opt_outs(self) -> dict[str, str]:
+        """Field → the purpose whose opt-out it holds."""
+        return {mapped.name: mapped.consent for mapped in self.fields if mapped.consent is not None}
+
+    @property
+    def purposes(self) -> frozenset[str | None]:
+        """What records and lists here are written for; None where something is written that asks nobody."""
+        fields = {mapped.purpose for mapped in self.fields if mapped.origin is not None and mapped.written}
+        lists = {purpose for name in self.segments.values() for purpose in self.list_purposes.get(name) or [None]}
+        return frozenset(fields | lists)
+
+    @property
+    def unread_purposes(self) -> dict[str, str]:
+        """Purpose → why nobody can know whether it was withdrawn here: the field that would say so is gone."""
+        here = self.described.get(self.objects[0], {})
+        lost = {purpose: name for name, purpose in self.opt_outs.items() if here and name not in here}
+        told = "nobody can tell whether {} was withdrawn there: {}.{} is gone"
+        return {purpose: told.format(purpose, self.objects[0], name) for purpose, name in lost.items()}
+
+    @property
+    def fields_not_asked(self) -> frozenset[str]:
+        """Fields of which a plan for this target says nothing: those of syncs that are not run, and parked ones."""
+        return frozenset(m.name for m in self.fields if not m.written) | {item.field for item in self.parked}
 
     @property
     def match_fields(self) -> dict[str, str]:
         return dict.fromkeys(self.objects, self.match)
+
+    @property
+    def reachable(self) -> Target:
+        """This target without the objects that cannot be used now."""
+        return replace(self, objects=tuple(name for name in self.objects if name not in self.closed))
 
     def fields_of(self, object: str) -> list[FieldMap]:
         """The mapped fields that this object can take, and that are to be planned: read, or written now."""
@@ -121,7 +182,7 @@ def needed_fields(target: Target) -> list[FieldSpec]:
 
 def _spec(object_name: str, name: str, origin: Origin) -> FieldSpec:
     label = name.removesuffix("__c").replace("_", " ").strip()
-    kind = _kind(origin)
+    kind = kind_of(origin)
     return FieldSpec(
         object_name,
         name,
@@ -132,79 +193,10 @@ def _spec(object_name: str, name: str, origin: Origin) -> FieldSpec:
     )
 
 
-def _kind(origin: Origin) -> FieldKind:
+def kind_of(origin: Origin) -> FieldKind:
+    """The kind of value that comes from there."""
     if origin.room == "segment":
         return "boolean"
     if origin.room == "score" and origin.part == "value":
         return "number"
     return "datetime" if origin.name.endswith("_at") else "text"
-
-
-def preflight(target: Target, described: Mapping[str, Sequence[Field]]) -> Target:
-    """`target` with what the CRM says of its objects, and every mapping it can no longer take parked by name."""
-    fields = {name: {item.name: item for item in items} for name, items in described.items()}
-    parked = [
-        parked
-        for position, object_name in enumerate(target.objects)
-        for parked in _check_object(target, object_name, fields[object_name], main=position == 0)
-    ]
-    return replace(target, described=fields, parked=tuple(parked))
-
-
-def _check_object(target: Target, object_name: str, fields: Mapping[str, Field], *, main: bool) -> list[Parked]:
-    found = []
-    key = FieldMap(target.match, origin=Origin("person", "key"))
-    own = [key, *target.fields]
-    for mapped in own:
-        reason = _unfit(mapped, fields, main=main) if mapped.written else None
-        if reason is None and mapped is key and not fields[key.name].unique:
-            reason = "not unique: two records could hold the same key"
-        if reason:
-            found.append(Parked(object_name, mapped.name, reason))
-    if main and target.create:
-        found += [Parked(object_name, name, reason) for name, reason in _uncreatable(own, fields)]
-    return found
-
-
-def _unfit(mapped: FieldMap, fields: Mapping[str, Field], *, main: bool) -> str | None:
-    described = fields.get(mapped.name)
-    if described is None:
-        if (mapped.policy != "ours" or mapped.origin is None) and not main:
-            return None  # a lead's own field that contacts do not have: nothing to do there
-        return f"the CRM has no such field; {did_you_mean(mapped.name, fields)}"
-    if mapped.origin is None:
-        return None
-    if not described.writable:
-        return "the field is read-only for the user we log in as"
-    return _wrong_kind(mapped.origin, described) or _not_an_option(mapped.values, described)
-
-
-def _wrong_kind(origin: Origin, described: Field) -> str | None:
-    kind = _kind(origin)
-    if described.kind in ("text", kind) or (kind == "text" and described.kind in ("option", "options", "reference")):
-        return None
-    if origin.room == "person" and kind == "text":
-        return None  # a profile attribute is text that may well spell a number or a date
-    return f"the field holds {described.kind}, and {origin} is {kind}"
-
-
-def _not_an_option(values: Sequence[str], described: Field) -> str | None:
-    if described.kind not in ("option", "options") or not described.options:
-        return None
-    lacking = [repr(value) for value in values if value not in described.options]
-    if not lacking:
-        return None
-    return f"the picklist lacks {', '.join(lacking)}; it has: {', '.join(described.options)}. Add what is missing there"
-
-
-def _uncreatable(own: Sequence[FieldMap], fields: Mapping[str, Field]) -> list[tuple[str, str]]:
-    """Fields without which the CRM creates nothing."""
-    given = {mapped.name for mapped in own if mapped.origin is not None}
-    return [
-        (
-            name,
-            "the CRM demands this field of new records: map it, with a default, or set when_missing: skip",
-        )
-        for name, described in fields.items()
-        if described.required and described.writable and name not in given
-    ]

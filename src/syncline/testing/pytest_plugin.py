@@ -32,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="make the cassettes of `cassette` anew from what is really sent, instead of replaying them",
     )
+    group.addoption(
+        "--update-formats",
+        action="store_true",
+        help="pin in format.json what stored configurations and databases depend on; a break is refused all the same",
+    )
 
 
 # Cassettes
@@ -111,12 +116,17 @@ class _Clauses:
 
     def __init__(self) -> None:
         self.connectors: dict[str, _Held] = {}
+        self.pinned: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             kit = _kit_of(getattr(item, "cls", None), getattr(item, "originalname", ""))
             if kit:
                 item.user_properties.append((_MARK, kit))
+
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        if dict(item.user_properties).get(_MARK) and item.config.getoption("--update-formats"):
+            vars(getattr(item, "instance"))["_pinned_now"] = self.pinned  # noqa: B009  # only functions have one
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         kit = dict(report.user_properties).get(_MARK)
@@ -144,4 +154,6 @@ def _kit_of(suite: type[Any] | None, test: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--update-formats") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--update-formats writes one file for several classes: leave -n out")
     config.pluginmanager.register(_Clauses(), "syncline-clauses")

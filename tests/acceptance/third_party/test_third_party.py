@@ -94,6 +94,7 @@ syncs:
     object: Contact
     match: Ref
     when_missing: create
+    first_run: whole
     fields:
       Score: {from: score.interesse, owner: ours}
       Email: {from: person.email, owner: shared, policy: only_if_empty}

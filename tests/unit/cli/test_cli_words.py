@@ -94,7 +94,8 @@ def test_check_live_goes_on_and_exits_with_the_worst_code(tmp_path: Path, monkey
     code, out, err = call("check", "--live", "--config", str(path))
     assert code == cli.EXIT_PAUSED, "credentials before a parked mapping before the weather"
     assert "newsletter: refused\nwebsite: no answer\n" in err
-    assert "crm: Lead.Syncline_Key__c: the CRM has no such field" in out
+    assert "crm: Lead.Syncline_Key__c: parked: the CRM has no such field; " in out
+    assert "crm: Lead.Status: ok" in out
 
 
 def test_parked_fields_that_are_missing_come_in_one_line() -> None:

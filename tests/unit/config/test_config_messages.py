@@ -497,7 +497,8 @@ SYNCS = {
     ),
     "guard misspelt": (
         BASE + SYNC + "    guard: {create: 10}\n    fields: {A: {from: person.title, owner: ours}}\n",
-        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, removes, tasks",
+        "12: syncs[0].guard.create: unknown key; did you mean 'creates'? Known: creates, clears, "
+        "opt_outs, overwrites, removes, tasks",
     ),
     "negative guard": (
         BASE + SYNC + "    guard: {creates: -1}\n    fields: {A: {from: person.title, owner: ours}}\n",

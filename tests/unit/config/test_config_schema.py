@@ -23,6 +23,7 @@ connections:
 classify: {page_type: {pricing: ["*/pricing*"]}, clicks_count_as: [page_visit]}
 scores: {interest: {model: comportamentale}, other: {model: {signals: {}}}}
 segments: {hot: {all: [email_open]}}
+consent: {purposes: {mail: {basis: consent}, "list:News": {basis: legitimate_interest}}, unsubscribes: [mail]}
 actions: [{when: {enters: hot}, task: {to: crm, text: alert_it, due: 2h}}]
 syncs:
   - name: leads
@@ -34,6 +35,11 @@ syncs:
       Score__c: {from: score.interest, owner: ours, write_when: {moves: 0.5, or: band}}
       Title: {from: person.title, owner: shared, policy: newest, default: 0}
       Status: {to: person.stage, owner: theirs}
+      HasOptedOut: {consent: mail}
+    purpose: mail
+    segments:
+      hot: {name: Hot, purpose: mail}
+      cold: Cold
     guard: {creates: null}
 """
 
@@ -56,6 +62,11 @@ BAD = {
     "an origin that is none": ("score.interest", "interest"),
     "a sync without match": ("    match: Key__c\n", ""),
     "a negative guard": ("creates: null", "creates: -1"),
+    "an opt-out with an owner": ("HasOptedOut: {consent: mail}", "HasOptedOut: {consent: mail, owner: ours}"),
+    "a field without an owner": ("HasOptedOut: {consent: mail}", "HasOptedOut: {from: person.title}"),
+    "a purpose for what we only read": ("owner: theirs}", "owner: theirs, purpose: mail}"),
+    "an unknown basis": ("basis: consent", "basis: contract"),
+    "a list without a name": ("hot: {name: Hot, purpose: mail}", "hot: {purpose: mail}"),
 }
 
 

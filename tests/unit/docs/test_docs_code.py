@@ -191,6 +191,7 @@ def documented_host(acme: object, acme_crm: object, folder: Path) -> Host:
                 "object": "Contact",
                 "match": "Ref",
                 "when_missing": "create",
+                "first_run": "whole",
                 "fields": {
                     "Score": {"from": "score.interest", "owner": "ours"},
                     "Email": {"from": "person.email", "owner": "shared", "policy": "only_if_empty"},

@@ -138,5 +138,5 @@ def _config(vendor: str, hours: int) -> dict[str, Any]:
         sync = dict(SYNCS[vendor])
         fields = {sync.pop("field"): {"from": "score.interesse", "owner": "ours"}}
         config["scores"] = {"interesse": {"model": "comportamentale"}}
-        config["syncs"] = [{"name": "people", "to": "here", "when_missing": "skip", "fields": fields, **sync}]
+        config["syncs"] = [{"name": "people", "to": "here", "first_run": "whole", "fields": fields, **sync}]
     return config

@@ -8,7 +8,8 @@ from typing import Any
 from syncline.config import Config
 from syncline.host.wiring import targets
 from syncline.model import Field, Limits
-from syncline.sync.target import Guard, Target, preflight
+from syncline.sync.preflight import preflight
+from syncline.sync.target import Guard, Target
 
 LIMITS = Limits(200, 200, 200)
 ALIKE = {"to": "crm", "object": "Lead", "also": ["Contact"], "match": "Key", "when_missing": "create"}
@@ -37,7 +38,9 @@ OTHER = {**LEADS, "name": "others", "to": "other"}
 def wired(*syncs: dict[str, Any], only: str | None = None) -> list[Target]:
     connections = {name: {"plugin": "memory"} for name in ("crm", "other")}
     config = Config.model_validate({"version": 1, "connections": connections, "syncs": syncs})
-    return targets(config, dict.fromkeys(connections, LIMITS), only, bands={"fit": ["high", "low"]})
+    return targets(
+        config, dict.fromkeys(connections, LIMITS), None if only is None else {only}, bands={"fit": ["high", "low"]}
+    )
 
 
 def described(target: Target) -> Target:
@@ -56,7 +59,7 @@ def test_syncs_of_one_connection_are_one_target() -> None:
 
 def test_a_guard_of_any_of_the_syncs_holds_whatever_their_order() -> None:
     guarded = {**MORE, "guard": {"creates": 7, "tasks": None}}
-    expected = Guard(creates=7, clears=100, tasks=None, removes=100)
+    expected = Guard(creates=7, clears=100, tasks=None, removes=100, overwrites=500)
     for syncs in ((LEADS, guarded), (guarded, LEADS)):
         [crm] = wired(*syncs)
         assert crm.guard == expected

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +22,47 @@ from typer.testing import CliRunner
 from syncline.cli import main
 from syncline.errors import ConfigError
 from syncline.host import Host
+from syncline.host.schedule import Due, Every
 from syncline.server import serve
+from syncline.sync.stop import Stop
+
+serve_module = sys.modules["syncline.server.serve"]  # the package's `serve` is the function
 
 SYNCLINE = [sys.executable, "-c", "from syncline.cli.main import main; main()"]
 RECEIVES = {"plugin": "mailchimp", "simulated": True}
 DOES_NOT = {"plugin": "files", "simulated": True}
 
 
-def configured(folder: Path, server: dict[str, Any] | None = None, **connections: Any) -> Path:
+SCHEDULED = {
+    "name": "leads",
+    "to": "crm",
+    "object": "Lead",
+    "match": "Syncline_Key__c",
+    "fields": {"Email": {"from": "person.email", "owner": "shared", "policy": "only_if_empty"}},
+    "cron": "0 3 1 1 *",
+}
+CRM = {"plugin": "salesforce", "simulated": True}
+
+
+def configured(
+    folder: Path, server: dict[str, Any] | None = None, syncs: Sequence[dict[str, Any]] = (), **connections: Any
+) -> Path:
     path = folder / "connectors.yaml"
-    config = {"version": 1, "simulation": {"people": 5}, "server": server or {}, "connections": connections}
+    config: dict[str, Any] = {"version": 1, "simulation": {"people": 5}, "server": server or {}}
+    config |= {"connections": connections, "syncs": list(syncs)}
     path.write_text(json.dumps(config), "utf-8")
     return path
 
 
 @contextmanager
-def served(path: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """A running server and the addresses it printed."""
-    command = [*SYNCLINE, "serve", "--config", str(path), "--port", str(port)]
+def served(
+    path: Path, port: int = 0, *options: str, lines: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A running server and what it printed: a line for each connection, or so many."""
+    command = [*SYNCLINE, "serve", "--config", str(path), "--port", str(port), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        names = len(json.loads(path.read_text())["connections"])
+        names = len(json.loads(path.read_text())["connections"]) if lines is None else lines
         try:
             yield running, [running.stdout.readline().strip() for _ in range(names)]
         finally:
@@ -88,7 +110,7 @@ def test_a_public_address_is_one_that_vendors_can_call(tmp_path: Path, wrong: st
 
 def test_without_a_connection_that_receives_there_is_nothing_to_serve(tmp_path: Path) -> None:
     path = configured(tmp_path, website=DOES_NOT)
-    with Host.load(path, env={}) as host, pytest.raises(ConfigError, match="no connection takes webhooks"):
+    with Host.load(path, env={}) as host, pytest.raises(ConfigError, match="nothing to serve: no connection takes web"):
         serve(host, "127.0.0.1", 0, ready=print)
 
 
@@ -124,7 +146,93 @@ def test_only_the_secrets_of_what_receives_are_needed(tmp_path: Path, monkeypatc
     path = configured(tmp_path, newsletter={"plugin": "mailchimp", "api_key": "${KEY}", "audience": "a"}, crm=crm)
     monkeypatch.setenv("KEY", "0123456789abcdef0123456789abcdef-us1")
     given: dict[str, Any] = {}
-    monkeypatch.setattr(main, "receive_webhooks", lambda host, address, port, **_: given.update(host=host, port=port))
+    monkeypatch.setattr(main, "run_server", lambda host, address, port, **_: given.update(host=host, port=port))
     result = CliRunner().invoke(main.app, ["serve", "--config", str(path)], catch_exceptions=False)
     assert (result.exit_code, given["port"]) == (0, 8080)
     assert given["host"].receiving_names() == ["newsletter"]
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, path: Path, *options: str) -> dict[str, Any]:
+    """What the command line makes of these options."""
+    given: dict[str, Any] = {}
+
+    def take(host: Host, _address: str, _port: int, *, scheduled: Host | None, webhooks: bool, **_: Any) -> None:
+        names = host.receiving_names() if webhooks else []
+        given.update(webhooks=names, schedule=list(scheduled.timetable) if scheduled else [])
+
+    monkeypatch.setattr(main, "run_server", take)
+    CliRunner().invoke(main.app, ["serve", "--config", str(path), *options], catch_exceptions=False)
+    return given
+
+
+def test_schedules_and_webhooks_can_be_served_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = configured(tmp_path, syncs=[SCHEDULED], newsletter=RECEIVES, crm=CRM)
+    assert asked_for(monkeypatch, path) == {"webhooks": ["newsletter"], "schedule": ["leads"]}
+    assert asked_for(monkeypatch, path, "--no-schedule") == {"webhooks": ["newsletter"], "schedule": []}
+    assert asked_for(monkeypatch, path, "--no-webhooks") == {"webhooks": [], "schedule": ["leads"]}
+
+
+def test_who_runs_syncs_needs_the_secrets_of_all_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = {"plugin": "salesforce", "login": {"client_id": "${NOT_SET}", "client_secret": "${NOT_SET}", "domain": "x"}}
+    path = configured(tmp_path, syncs=[SCHEDULED], newsletter=RECEIVES, crm=crm)
+    with pytest.raises(ConfigError, match="NOT_SET"):
+        asked_for(monkeypatch, path)
+    assert asked_for(monkeypatch, path, "--no-schedule")["webhooks"] == ["newsletter"]
+
+
+@pytest.mark.parametrize("options", [["--no-schedule"], ["--no-webhooks", "--no-schedule"]])
+def test_what_is_switched_off_is_nothing_to_serve(tmp_path: Path, options: list[str]) -> None:
+    path = configured(tmp_path, syncs=[SCHEDULED], website=DOES_NOT, crm=CRM)
+    result = CliRunner().invoke(main.app, ["serve", "--config", str(path), *options])
+    assert isinstance(result.exception, ConfigError)
+    assert "nothing to serve" in str(result.exception)
+
+
+def test_a_schedule_alone_is_served_with_its_next_time_and_an_address_to_ask_for_health(tmp_path: Path) -> None:
+    path = configured(tmp_path, syncs=[SCHEDULED], website=DOES_NOT, crm=CRM)
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    with served(path, port, lines=1) as (running, [line]):
+        assert line.startswith("leads: next run 20")
+        assert line.endswith("-01-01 03:00 UTC")
+        assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
+        running.send_signal(signal.SIGTERM)
+        _, log = running.communicate(timeout=30)
+    assert running.returncode == 0, log
+
+
+class _Endless:
+    """A host whose run does not come to its end."""
+
+    def __init__(self) -> None:
+        self.stop, self.begun, self.over = Stop(), threading.Event(), threading.Event()
+        self.timetable = {"leads": Every(timedelta(minutes=15))}
+
+    def due(self) -> Due:
+        return Due(times={"leads": datetime(2026, 6, 1, tzinfo=UTC)})
+
+    def run_due(self) -> None:
+        self.begun.set()
+        self.over.wait(30)
+
+
+def test_a_batch_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, ended = _Endless(), []
+    monkeypatch.setattr(serve_module, "_RUN_GRACE", 0.01)
+    monkeypatch.setattr(serve_module, "end_at_once", lambda: ended.append(True))
+    with serve_module._running(host):  # type: ignore[arg-type]  # as much of a host as it takes
+        assert host.begun.wait(10)
+        assert not host.stop.asked
+    assert host.stop.asked
+    assert ended == [True]
+    host.over.set()
+
+
+def test_a_run_that_ends_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, ended = _Endless(), []
+    monkeypatch.setattr(serve_module, "end_at_once", lambda: ended.append(True))
+    with serve_module._running(host):  # type: ignore[arg-type]  # as much of a host as it takes
+        assert host.begun.wait(10)
+        host.over.set()
+    assert not ended
+    assert "syncline-scheduler" not in {thread.name for thread in threading.enumerate()}

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from syncline.model import Outcome, RemoteRef, Status
 from syncline.scoring.result import ScoreResult
 from syncline.segments.transitions import Standing
-from syncline.store import runs, schema
+from syncline.store import dead_letters, runs, schema
 from syncline.store.database import Database
 from syncline.store.runs import ActionRow, OutboxRow
 
@@ -42,6 +42,14 @@ def outcome(row: OutboxRow, status: Status, reason: str | None = None) -> tuple[
     return row, Outcome(row.key, status, REF if status is not Status.REJECTED else None, reason, "CODE")
 
 
+def record(
+    connection: Connection, run: str, results: list[tuple[OutboxRow, Outcome]], at_us: int, name: str = "crm"
+) -> None:
+    """As the delivery does."""
+    runs.record_outcomes(connection, results, at_us)
+    dead_letters.note(connection, run, name, results, at_us)
+
+
 def statuses(connection: Connection) -> list[str]:
     return list(connection.scalars(select(schema.outbox.c.status).order_by(schema.outbox.c.id)))
 
@@ -62,58 +70,58 @@ def test_the_group_with_the_hottest_row_goes_first(connection: Connection) -> No
 def test_rows_are_settled_one_by_one(connection: Connection) -> None:
     a, b, c = enqueued(connection, row("a"), row("b", 2), row("c", 3))
     results = [outcome(a, Status.CREATED), outcome(b, Status.REJECTED, "no"), outcome(c, Status.RETRY, "locked")]
-    runs.record_outcomes(connection, "run-1", "crm", results, 5)
+    record(connection, "run-1", results, 5)
     assert statuses(connection) == ["created", "rejected", "retry"]
     assert [(status, reason) for _, status, reason in runs.written(connection, "run-1", "crm")] == [
         ("created", None), ("rejected", "no"), ("retry", "locked")
     ]  # fmt: skip
-    [letter] = runs.dead_letters(connection)
+    [letter] = dead_letters.dead_letters(connection)
     assert (letter.key, letter.reason, letter.code, letter.attempts, letter.person_id) == ("b", "no", "CODE", 1, 2)
 
 
 def test_attempts_are_counted_up_and_the_latest_reason_kept(connection: Connection) -> None:
     for number, reason in enumerate(["first", "second", "third"], start=1):
         [bad] = enqueued(connection, row("a"), run=f"run-{number}")
-        runs.record_outcomes(connection, f"run-{number}", "crm", [outcome(bad, Status.REJECTED, reason)], number)
-    [letter] = runs.dead_letters(connection, "crm")
+        record(connection, f"run-{number}", [outcome(bad, Status.REJECTED, reason)], number)
+    [letter] = dead_letters.dead_letters(connection, "crm")
     assert (letter.attempts, letter.reason, letter.first_us, letter.last_us, letter.run_id) == (
         3, "third", 1, 3, "run-3"
     )  # fmt: skip
-    assert runs.dead_letters(connection, "other") == []
+    assert dead_letters.dead_letters(connection, "other") == []
 
 
 def test_a_dead_letter_is_closed_by_the_same_write_accepted_and_by_no_other(connection: Connection) -> None:
     bad = enqueued(connection, row("a"), row("a", operation="add", object="Hot"), row("b", 2))
-    runs.record_outcomes(connection, "run-1", "crm", [outcome(each, Status.REJECTED, "no") for each in bad], 1)
+    record(connection, "run-1", [outcome(each, Status.REJECTED, "no") for each in bad], 1)
     good = enqueued(connection, row("a"), row("b", 2, object="Contact"), run="run-2")
     for each in good:  # a call carries one object's rows
-        runs.record_outcomes(connection, "run-2", "crm", [outcome(each, Status.UPDATED)], 2)
-    left = {(letter.operation, letter.object, letter.key) for letter in runs.dead_letters(connection)}
+        record(connection, "run-2", [outcome(each, Status.UPDATED)], 2)
+    left = {(letter.operation, letter.object, letter.key) for letter in dead_letters.dead_letters(connection)}
     assert left == {("add", "Hot", "a"), ("upsert", "Lead", "b")}
 
 
 def test_a_dead_letter_is_closed_when_its_write_is_no_longer_wanted(connection: Connection) -> None:
     bad = enqueued(connection, row("a", 1), row("b", 2), row("c", 3))
-    runs.record_outcomes(connection, "run-1", "crm", [outcome(each, Status.REJECTED, "no") for each in bad], 1)
-    runs.close_settled(connection, "other", [1, 2, 3], [])
-    assert len(runs.dead_letters(connection)) == 3, "another CRM's plan says nothing"
-    runs.close_settled(connection, "crm", [1, 2], [row("b", 2)])
-    assert {letter.key for letter in runs.dead_letters(connection)} == {"b", "c"}, "3 was not planned for"
+    record(connection, "run-1", [outcome(each, Status.REJECTED, "no") for each in bad], 1)
+    dead_letters.close_settled(connection, "other", [1, 2, 3], [])
+    assert len(dead_letters.dead_letters(connection)) == 3, "another CRM's plan says nothing"
+    dead_letters.close_settled(connection, "crm", [1, 2], [("upsert", "Lead", "b")])
+    assert {letter.key for letter in dead_letters.dead_letters(connection)} == {"b", "c"}, "3 was not planned for"
 
 
 def test_dead_letters_of_what_was_not_planned_for_stay(connection: Connection) -> None:
     bad = enqueued(connection, row("a"), row("a", object="Contact"), row("a", operation="add", object="Hot"))
     for each in bad:
-        runs.record_outcomes(connection, "run-1", "crm", [outcome(each, Status.REJECTED, "no")], 1)
-    runs.close_settled(connection, "crm", [1], [], {("upsert", "Lead")})
-    left = {(letter.operation, letter.object) for letter in runs.dead_letters(connection)}
+        record(connection, "run-1", [outcome(each, Status.REJECTED, "no")], 1)
+    dead_letters.close_settled(connection, "crm", [1], [], {("upsert", "Lead")})
+    left = {(letter.operation, letter.object) for letter in dead_letters.dead_letters(connection)}
     assert left == {("upsert", "Contact"), ("add", "Hot")}
 
 
 def test_what_was_not_delivered_is_abandoned_run_by_run(connection: Connection) -> None:
     enqueued(connection, row("a"), run="run-1")
     [sent, _] = enqueued(connection, row("b"), row("c"), run="run-2")
-    runs.record_outcomes(connection, "run-2", "crm", [outcome(sent, Status.UPDATED)], 1)
+    record(connection, "run-2", [outcome(sent, Status.UPDATED)], 1)
     assert runs.abandon(connection, "run-2") == 1
     assert statuses(connection) == ["pending", "updated", "abandoned"]
     assert runs.abandon(connection) == 1
@@ -162,14 +170,14 @@ def test_old_outboxes_are_purged_but_for_what_is_open_and_the_latest_run(connect
         done, sent = enqueued(connection, row("a"), row("b"), run=f"run-{number}")
         runs.mark_sent(connection, [done, *([sent] if number == 1 else [])])
         settled = [outcome(done, Status.UPDATED)] + ([] if number == 1 else [outcome(sent, Status.REJECTED, "no")])
-        runs.record_outcomes(connection, f"run-{number}", "crm", settled, number)
+        record(connection, f"run-{number}", settled, number)
         runs.finish_run(connection, f"run-{number}", number, "done", {})
     assert runs.purge(connection, "crm", 2) == 1, "only run-1 is older"
     assert runs.purge(connection, "other", 9) == 0
     assert runs.purge(connection, "crm", 9) == 2, "the latest stays"
     assert statuses(connection) == ["sent", "updated", "rejected"]
     assert [found["id"] for found in runs.runs(connection)] == ["run-3", "run-1"]
-    assert len(runs.dead_letters(connection)) == 1
+    assert len(dead_letters.dead_letters(connection)) == 1
 
 
 def test_an_action_happens_once(connection: Connection) -> None:
@@ -178,9 +186,9 @@ def test_an_action_happens_once(connection: Connection) -> None:
     runs.put_actions(connection, [again, ActionRow("l", 1, "other", "call", "{}")], "run-2", 2)
     assert runs.actions_waiting(connection, "crm", [1, 2]) == {1: [first]}
     [task] = enqueued(connection, row("k", operation="task", object=""))
-    runs.record_outcomes(connection, "run-1", "crm", [outcome(task, Status.REJECTED, "no")], 1)
+    record(connection, "run-1", [outcome(task, Status.REJECTED, "no")], 1)
     assert runs.actions_waiting(connection, "crm", [1]) == {1: [first]}, "refused is not done"
-    runs.record_outcomes(connection, "run-1", "crm", [outcome(task, Status.UNCHANGED)], 1)
+    record(connection, "run-1", [outcome(task, Status.UNCHANGED)], 1)
     assert runs.actions_waiting(connection, "crm", [1]) == {}
     runs.put_actions(connection, [again], "run-3", 3)
     assert runs.actions_waiting(connection, "crm", [1]) == {}, "done stays done"

@@ -67,3 +67,15 @@ def test_after_the_last_attempt_the_error_itself_comes_out() -> None:
     weather = Weather(*(TransientError(str(number)) for number in range(9)))
     with pytest.raises(TransientError, match="2"):
         retrying(attempts=3, sleep=lambda _: None)(weather)
+
+
+def test_a_vendor_that_asks_to_slow_down_is_given_more_patience_than_weather() -> None:
+    slow = [RateLimitError("slow") for _ in range(6)]
+    assert len(waited(Weather(*slow), attempts=3, slowed=7)) == 6
+    with pytest.raises(RateLimitError):
+        retrying(attempts=3, slowed=6, sleep=lambda _: None)(Weather(*[RateLimitError("slow") for _ in range(6)]))
+
+
+def test_each_kind_of_trouble_is_counted_by_itself() -> None:
+    both = [RateLimitError("slow"), TransientError("gone"), RateLimitError("slow"), TransientError("gone")]
+    assert len(waited(Weather(*both), attempts=3, slowed=3)) == 4

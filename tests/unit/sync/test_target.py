@@ -10,7 +10,8 @@ import pytest
 
 from syncline.model import Field, FieldKind, FieldSpec, Limits, Origin
 from syncline.sync.merge import Policy
-from syncline.sync.target import FieldMap, Target, needed_fields, preflight
+from syncline.sync.preflight import preflight
+from syncline.sync.target import FieldMap, Target, needed_fields
 
 LIMITS = Limits(200, 200, 200)
 KEY = Field("Key", "text", unique=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import requests
 from hubspot import HubSpot
@@ -21,7 +22,7 @@ from syncline_hubspot.config import HubspotConfig
 from syncline_hubspot.errors import RefusedError, SessionExpiredError, error_of, translated
 from syncline_hubspot.library import Answer, Library
 from syncline_hubspot.login import Pass, fetch_pass, fingerprint, told_app, who_we_are
-from syncline_hubspot.paths import ACCOUNT
+from syncline_hubspot.paths import ACCOUNT, UNSUBSCRIBE
 from syncline_hubspot.payloads import (
     AccountDetails,
     BatchAnswer,
@@ -271,6 +272,14 @@ class Client:
             Page,
             lambda h: h.crm.objects.search_api.do_search(object, body, _preload_content=False),
         )
+
+    # Communication preferences
+
+    def unsubscribe(self, address: str) -> None:
+        """No more marketing e-mail to this address. Said again it changes nothing."""
+        path = self._library.path(UNSUBSCRIBE).replace("{subscriberIdString}", quote(address, safe=""))
+        options = {"method": "POST", "path": path, "qs": {"channel": "EMAIL"}}
+        self.call("unsubscribe from all", lambda h: h.api_request(dict(options)))
 
     # Properties
 

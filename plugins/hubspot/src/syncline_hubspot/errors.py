@@ -30,6 +30,7 @@ from syncline_hubspot.payloads import ErrorBody, Problem, TokenProblem
 __all__ = [
     "RETRYABLE",
     "RefusedError",
+    "ScopeError",
     "SessionExpiredError",
     "drifted_field",
     "error_of",
@@ -62,6 +63,10 @@ _WEATHER_OF_TOKENS: Final = frozenset({"server_error", "temporarily_unavailable"
 
 class SessionExpiredError(AuthError):
     """401 on a data call: the client renews its token and replays once, then this stands."""
+
+
+class ScopeError(AuthError):
+    """403: the app lacks a scope, or the account an edition."""
 
 
 class RefusedError(ConnectorError):
@@ -125,7 +130,7 @@ def error_of(response: requests.Response, *, where: str) -> ConnectorError:
     if status == 401:
         return SessionExpiredError(text, where=where, request_id=request_id)
     if status == 403:
-        return AuthError(f"{text}{_scopes(body)}", where=where, request_id=request_id)
+        return ScopeError(f"{text}{_scopes(body)}", where=where, request_id=request_id)
     if status == 429:
         told = retry_after_of(response)
         pause = _pause_of(body) if told is None else told

@@ -11,13 +11,16 @@ from typing import Final
 from syncline.errors import ContractError
 from syncline_hubspot.config import Api
 
-__all__ = ["ACCOUNT", "DATED", "INTROSPECT", "TOKEN_INFO", "path_of"]
+__all__ = ["ACCOUNT", "DATED", "INTROSPECT", "TOKEN_INFO", "UNSUBSCRIBE", "path_of"]
 
 ACCOUNT: Final = "/account-info/v3/details"
 TOKEN_INFO: Final = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105  # an address
 """What a token that does not end belongs to; the same address in every family."""
 INTROSPECT: Final = "/introspect"
 """Behind the address of the token endpoint."""
+
+UNSUBSCRIBE: Final = "/communication-preferences/v4/statuses/{subscriberIdString}/unsubscribe-all"
+"""Read 2026-11 for v4 and 2026-03; the library knows v3 only, which cannot do it."""
 
 DATED: Final[Mapping[str, str]] = {
     "/crm/v3/objects/{objectType}": "/crm/objects/{version}/{objectType}",
@@ -39,6 +42,7 @@ DATED: Final[Mapping[str, str]] = {
     "/crm/v3/lists/{listId}/memberships/add-and-remove": "/crm/lists/{version}/{listId}/memberships/add-and-remove",
     # Known for 2026-03 only (vendor sheet §1; hubspot-sdk 0.1.0a9): it serves the later family too.
     ACCOUNT: "/account-info/2026-03/details",
+    UNSUBSCRIBE: "/communication-preferences/{version}/statuses/{subscriberIdString}/unsubscribe-all",
     "/crm-object-schemas/v3/schemas/{objectType}": "/crm-object-schemas/2026-03/schemas/{objectType}",
 }
 """Path of v3 as the library writes it → path of the dated families."""

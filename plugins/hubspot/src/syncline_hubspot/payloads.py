@@ -148,6 +148,14 @@ class Version(_Payload):
     timestamp: datetime
     source_type: str = Field(default="", alias="sourceType")
     source_id: str | None = Field(default=None, alias="sourceId")
+    source_label: str | None = Field(default=None, alias="sourceLabel")
+    user_id: int | None = Field(default=None, alias="updatedByUserId")
+
+    @property
+    def who(self) -> str | None:
+        """What HubSpot calls whoever wrote it: a name it gives, else the id of the user or of the app."""
+        by_user = str(self.user_id) if self.user_id is not None else None
+        return self.source_label or by_user or (self.source_id or "").removeprefix("userId:") or None
 
 
 class Record(_Payload):

@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Final
 
 from syncline.errors import CursorExpiredError
-from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Writer
+from syncline.model import ChangePage, Edit, Field, RemoteRecord, RemoteRef, Writer
 from syncline_hubspot.client import Client
 from syncline_hubspot.payloads import Page, Record, Version
 from syncline_hubspot.values import decode, milliseconds, moment_of, split_several
@@ -37,6 +37,7 @@ _LONGEST_REST: Final = timedelta(hours=6)
 
 _EMAIL: Final = ("email", "hs_additional_emails")
 _MERGED: Final = "hs_merged_object_ids"
+_CAUTION: Final[tuple[Writer, ...]] = ("person", "system", "unknown", "us")
 _PERSONS: Final = frozenset(
     {"CRM_UI", "CRM_UI_BULK_ACTION", "CONTACTS", "CONTACTS_WEB", "DEALS", "SIDEKICK", "MOBILE_IOS", "MOBILE_ANDROID"}
 )
@@ -209,21 +210,26 @@ class _Reader:
         return [made for record in found for made in (*self._merged(record), self._record(record))]
 
     def _record(self, record: Record) -> RemoteRecord:
-        newest = [record.history[name][0] for name in self._fields if record.history.get(name)]
-        latest = max((version.timestamp for version in newest), default=None)
+        newest = {name: record.history[name][0] for name in self._fields if record.history.get(name)}
+        latest = max((version.timestamp for version in newest.values()), default=None)
+        by, who = self._who([version for version in newest.values() if version.timestamp == latest])
         return RemoteRecord(
             ref=RemoteRef(self._object, record.id),
             fields={n: decode((self._types or {}).get(n), record.properties.get(n)) for n in self._fields},
             emails=_emails(record),
             # Not the record's own stamp: HubSpot moves that for every visit and every opened message.
             changed_at=latest or record.updated_at,
-            changed_by=self._who([version for version in newest if version.timestamp == latest]),
+            changed_by=by,
+            changed_who=who,
+            edits={name: Edit(v.timestamp, self._writer(v), v.who) for name, v in newest.items()},
         )
 
-    def _who(self, latest: Sequence[Version]) -> Writer:
-        """Who wrote last. Of several at one moment we come last: what a person did is not to be taken for ours."""
-        writers = {self._writer(version) for version in latest}
-        return next((w for w in ("person", "system", "unknown", "us") if w in writers), "unknown")
+    def _who(self, latest: Sequence[Version]) -> tuple[Writer, str | None]:
+        """Who wrote last, and what HubSpot calls them. Of several at one moment we come last: what a person did is not
+        to be taken for ours."""
+        writers = {self._writer(version): version.who for version in latest}
+        by: Writer = next((w for w in _CAUTION if w in writers), "unknown")
+        return by, writers.get(by)
 
     def _merged(self, record: Record) -> list[RemoteRecord]:
         """The records that live on as this one; their ids are found nowhere else."""

@@ -17,14 +17,17 @@ from syncline.model import (
     Member,
     Outcome,
     RawRecord,
+    TaskRef,
     TaskWrite,
     Write,
 )
 from syncline.sdk import Context, Sink, WebhookRequest
 from syncline.sdk.http import Throttle
 from syncline_hubspot.client import Client
+from syncline_hubspot.closing import close_tasks
 from syncline_hubspot.config import HubspotConfig
 from syncline_hubspot.errors import RefusedError
+from syncline_hubspot.opting_out import offered, with_opt_outs
 from syncline_hubspot.preparing import Preparation
 from syncline_hubspot.reading import read_changes
 from syncline_hubspot.saving import MOST, upsert_records
@@ -86,7 +89,7 @@ class HubspotSink(Sink[HubspotConfig]):
                 where=self.context.connection,
             ) from error
         required = self.client.required(object)
-        self._described[object] = [field_of(p, required=p.name in required) for p in found]
+        self._described[object] = [offered(object, field_of(p, required=p.name in required)) for p in found]
         return self._described[object]
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
@@ -103,7 +106,9 @@ class HubspotSink(Sink[HubspotConfig]):
         if not writes:
             return []
         _refuse_misuse(object, writes)
-        return upsert_records(self.client, object, writes, lambda: self._types(object))
+        return with_opt_outs(
+            self.client, object, writes, lambda ws: upsert_records(self.client, object, ws, lambda: self._types(object))
+        )
 
     def create_tasks(self, tasks: Sequence[TaskWrite]) -> Sequence[Outcome]:
         _refuse_more_than(MOST, tasks, TASKS)
@@ -116,6 +121,10 @@ class HubspotSink(Sink[HubspotConfig]):
             kind=self.config.task_type,
             owner=self.config.task_owner,
         )
+
+    def close_tasks(self, tasks: Sequence[TaskRef]) -> Sequence[Outcome]:
+        _refuse_more_than(MOST, tasks, TASKS)
+        return close_tasks(self.client, tasks)
 
     def set_members(self, segment: str, add: Sequence[Member], remove: Sequence[Member]) -> Sequence[Outcome]:
         _refuse_more_than(MOST_MEMBERS, (*add, *remove), segment)

@@ -17,14 +17,14 @@ from syncline.errors import CursorExpiredError
 from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value
 from syncline_mailchimp.client import MailchimpClient
 from syncline_mailchimp.payloads import ARCHIVED, Member, moment_text
-from syncline_mailchimp.values import ADDRESS, OWN_FIELDS, decoded
+from syncline_mailchimp.values import ADDRESS, OPT_OUT, OWN_FIELDS, decoded, has_left
 
 __all__ = ["read_changes"]
 
 _VERSION: Final = 1
 _OVERLAP: Final = timedelta(minutes=5)  # vendor sheet §8
 _ALWAYS: Final = "id contact_id list_id email_address status last_changed"
-_OWN: Final = frozenset(field.name for field in OWN_FIELDS) - {ADDRESS}
+_OWN: Final = frozenset(field.name for field in OWN_FIELDS) - {ADDRESS, OPT_OUT}
 
 
 class _Position(BaseModel):
@@ -98,6 +98,8 @@ def _record(object: str, member: Member, fields: Mapping[str, Field]) -> RemoteR
 def _value(member: Member, name: str, field: Field) -> Value:
     if name == ADDRESS:
         return member.email_address
+    if name == OPT_OUT:
+        return has_left(member.status)
     raw: Any = getattr(member, name) if name in _OWN else member.merge_fields.get(name)
     return decoded(raw, field.kind)
 

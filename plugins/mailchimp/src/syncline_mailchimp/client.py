@@ -1,6 +1,7 @@
 """Talks to the Marketing API: logs in, pages, and turns bad answers into errors. It neither waits nor retries.
 
-Nothing here can subscribe anybody: about a member only `MemberFields` is sent, to a member that is there (PATCH).
+Nothing here can subscribe anybody: about a member only `MemberFields` is sent, to a member that is there (PATCH), and
+the one status that it can name is `unsubscribed`.
 """
 
 from __future__ import annotations
@@ -202,9 +203,9 @@ class MailchimpClient:
         return self._parse(model, self._get(path, {"fields": ",".join(fields.split())}), path)
 
     def change_member(self, audience: str, name: str, fields: MemberFields) -> Member:
-        """Set merge fields of a member that is there; GoneError for everybody else: nobody is created."""
+        """Change a member that is there; GoneError for everybody else: nobody is created."""
         path = member_path(audience, name)
-        return self._parse(Member, self._call("PATCH", path, body=fields.model_dump()), path)
+        return self._parse(Member, self._call("PATCH", path, body=fields.body()), path)
 
     # Tags
 

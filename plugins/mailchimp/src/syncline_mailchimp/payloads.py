@@ -163,11 +163,19 @@ class MergeField(_Payload):
 
 
 class MemberFields(BaseModel):
-    """All that this connector ever sends about a member: no status, no address, no consent. It cannot say more."""
+    """All that this connector ever sends about a member: no address, no consent, and no status but this one.
+
+    It cannot say more.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    merge_fields: dict[str, str | int | float]
+    merge_fields: dict[str, str | int | float] = {}
+    status: Literal["unsubscribed"] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """What is sent: nothing about what is not said."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class Tag(_Payload):

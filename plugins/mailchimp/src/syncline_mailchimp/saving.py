@@ -1,4 +1,4 @@
-"""Members as they are written: merge fields of those who are there, and nothing else.
+"""Members as they are written: merge fields of those who are there, that they have left, and nothing else.
 
 PATCH is the call for it: it changes a member and answers 404 for everybody else. PUT and batch subscribe (500 members a
 call) would be fewer calls, and would make a member of whoever is none; so they are not used (see the README).
@@ -19,9 +19,9 @@ from syncline_mailchimp.client import MailchimpClient, member_path
 from syncline_mailchimp.errors import GoneError, InvalidError, error_of
 from syncline_mailchimp.normalize import subscriber_hash
 from syncline_mailchimp.payloads import BatchResult, Member, MemberFields
-from syncline_mailchimp.values import printed
+from syncline_mailchimp.values import OPT_OUT, has_left, printed
 
-__all__ = ["Saving", "names_of"]
+__all__ = ["Saving", "names_of", "opted_in"]
 
 _JOB: Final = "write"
 
@@ -69,7 +69,7 @@ class Saving:
             "method": "PATCH",
             "path": member_path(self._audience, _name(write)),
             "operation_id": str(number),
-            "body": _fields(write).model_dump_json(),
+            "body": _fields(write).model_dump_json(exclude_defaults=True),
         }
 
     def _outcome(self, write: Write, result: BatchResult | None) -> Outcome:
@@ -93,6 +93,8 @@ class Saving:
         """Fields that the audience has not got are ignored with a 200 (recorded 2021): the answer shows it."""
         if lost := sorted(fields.merge_fields.keys() - member.merge_fields.keys()):
             return _refused(write, f"the audience has no merge field {', '.join(lost)} any more")
+        if fields.status is not None and not has_left(member.status):
+            return _refused(write, f"{OPT_OUT}: Mailchimp took the write, and still has this person as {member.status}")
         return Outcome(write.key, Status.UPDATED, RemoteRef(self._object, member.lasting_id))
 
 
@@ -103,7 +105,16 @@ def _name(write: Write) -> str:
 
 
 def _fields(write: Write) -> MemberFields:
-    return MemberFields(merge_fields={tag: printed(value) for tag, value in write.fields.items()})
+    values = {tag: printed(value) for tag, value in write.fields.items() if tag != OPT_OUT}
+    return MemberFields(merge_fields=values, status="unsubscribed" if write.fields.get(OPT_OUT) is True else None)
+
+
+def opted_in(write: Write) -> Outcome | None:
+    """The refusal of a write that would say that somebody wants e-mail: only they can."""
+    if write.fields.get(OPT_OUT, True) is True:
+        return None
+    told = f"it can only be set, not taken back (got {write.fields[OPT_OUT]!r}): nobody but the person subscribes again"
+    return _refused(write, f"{OPT_OUT}: {told}", "OPTED_OUT")
 
 
 def _refused(write: Write, reason: str, code: str | None = None) -> Outcome:

@@ -1,7 +1,7 @@
-"""Mailchimp as a sink: the merge fields and tags of people who are in an audience.
+"""Mailchimp as a sink: the merge fields and tags of people who are in an audience, and that somebody wants no more.
 
-Nobody is ever added, re-subscribed or otherwise changed in status: what is sent about a member is `MemberFields`, to a
-call that knows members only.
+Nobody is ever added or subscribed: what is sent about a member is `MemberFields`, whose one status is `unsubscribed`,
+to a call that knows members only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from syncline_mailchimp.config import MailchimpConfig
 from syncline_mailchimp.connected import Connected
 from syncline_mailchimp.errors import GoneError
 from syncline_mailchimp.preparing import described, missing_fields, missing_tags, prepare_audience
-from syncline_mailchimp.saving import Saving, names_of
+from syncline_mailchimp.saving import Saving, names_of, opted_in
 from syncline_mailchimp.tags import MOST, Tags
 from syncline_mailchimp.values import ADDRESS, OWN_FIELDS, field_of
 
@@ -89,8 +89,13 @@ class MailchimpSink(Connected, Sink[MailchimpConfig]):
             return []
         self._refuse_misuse(object, writes)
         self._refuse_drift(object, writes)
-        saving = Saving(self._client, self._batches, object, self._audience(object))
-        return [saving.one(writes[0])] if len(writes) == 1 else saving.many(writes)
+        found = {write.key: refused for write in writes if (refused := opted_in(write))}
+        allowed = [write for write in writes if write.key not in found]
+        if allowed:
+            saving = Saving(self._client, self._batches, object, self._audience(object))
+            done = [saving.one(allowed[0])] if len(allowed) == 1 else saving.many(allowed)
+            found |= {outcome.key: outcome for outcome in done}
+        return [found[write.key] for write in writes]
 
     def _refuse_misuse(self, object: str, writes: Sequence[Write]) -> None:
         """Before any network: what a caller must not ask."""

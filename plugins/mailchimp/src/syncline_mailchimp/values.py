@@ -10,10 +10,16 @@ from typing import Any, Final
 from syncline.model import Field, FieldKind, Value
 from syncline_mailchimp.payloads import MergeField
 
-__all__ = ["ADDRESS", "OWN_FIELDS", "decoded", "field_of", "printed"]
+__all__ = ["ADDRESS", "OPT_OUT", "OWN_FIELDS", "decoded", "field_of", "has_left", "printed"]
 
 ADDRESS: Final = "EMAIL"
 """What Mailchimp calls the address among the merge fields of forms and webhooks; nobody else has it in an audience."""
+
+OPT_OUT: Final = "unsubscribed"
+"""A field of our own: that a member's status says "no more e-mail". It can be written, to True."""
+
+_LEFT: Final = frozenset({"unsubscribed", "cleaned"})
+"""The statuses of those who are written to no more: they left, or their address bounced (vendor sheet §7)."""
 
 _LONGEST_TEXT: Final = 255  # unverified; the simulator can do without
 _KINDS: Final[Mapping[str, FieldKind]] = {"number": "number", "date": "date", "radio": "option", "dropdown": "option"}
@@ -21,6 +27,7 @@ _KINDS: Final[Mapping[str, FieldKind]] = {"number": "number", "date": "date", "r
 OWN_FIELDS: Final = (
     Field(ADDRESS, "text", "Email Address", writable=False, unique=True),
     Field("status", "option", "Status", writable=False),
+    Field(OPT_OUT, "boolean", "Unsubscribed"),
     Field("language", "text", "Language", writable=False),
     Field("source", "text", "Source", writable=False),
     Field("vip", "boolean", "VIP", writable=False),
@@ -28,7 +35,12 @@ OWN_FIELDS: Final = (
     Field("timestamp_signup", "datetime", "Signed up", writable=False),
     Field("timestamp_opt", "datetime", "Opted in", writable=False),
 )
-"""What a member has beside merge fields, by the names of the API. None of it is ever written."""
+"""What a member has beside merge fields, by the names of the API; only `unsubscribed`, a name of ours, is written."""
+
+
+def has_left(status: str) -> bool:
+    """Whether a member with this status gets no e-mail any more; a pending one has not confirmed yet."""
+    return status in _LEFT
 
 
 def field_of(field: MergeField, key_field: str) -> Field:

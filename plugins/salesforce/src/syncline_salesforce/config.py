@@ -96,6 +96,11 @@ class SalesforceConfig(ConnectorConfig):
     """Whether a record is saved although a duplicate rule would warn of it."""
     task_owner: str | None = None
     """A user id that owns our tasks; null leaves it to Salesforce, which takes the user we log in as."""
+    task_withdrawn_status: str | None = None
+    """The closed status of tasks that an undone run takes back; by default one that is called cancelled or withdrawn,
+    else the first closed one."""
+    system_users: tuple[str, ...] = ()
+    """Ids of users behind which no person sits, such as other integrations: what they change is no person's edit."""
     permission_set: str = "Syncline"
     """The permission set through which `prepare` makes new fields writable for us."""
 

@@ -10,6 +10,7 @@ __all__ = [
     "SAVE_RESULTS",
     "ApiError",
     "BulkJob",
+    "ChildRelationship",
     "DeletedRecord",
     "DeletedRecords",
     "DescribedField",
@@ -133,9 +134,18 @@ class DescribedField(_Payload):
     values: tuple[PicklistValue, ...] = Field(default=(), alias="picklistValues")
 
 
+class ChildRelationship(_Payload):
+    """An object whose records belong to those of the described one. Some have no name."""
+
+    object: str = Field(alias="childSObject")
+    field: str | None = None
+    name: str | None = Field(default=None, alias="relationshipName")
+
+
 class ObjectDescribe(_Payload):
     name: str
     fields: tuple[DescribedField, ...]
+    children: tuple[ChildRelationship, ...] = Field(default=(), alias="childRelationships")
 
 
 class DescribedObject(_Payload):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from syncline.errors import ConfigError, ConnectorError
 from syncline.model import Field, FieldSpec
 from syncline_salesforce.client import Client
+from syncline_salesforce.opting_out import OPT_OUT
 from syncline_salesforce.segments import Campaigns
 from syncline_salesforce.values import quoted
 
@@ -66,7 +67,7 @@ class Preparation:
                 raise ConfigError(
                     f"{_line(spec, known)}. Setup: Object Manager, {spec.object}, Fields, {spec.name}, Edit"
                 )
-            if not spec.name.endswith("__c"):
+            if not spec.name.endswith("__c") and spec.name != OPT_OUT:
                 raise ConfigError(
                     f"{spec.object}.{spec.name} does not exist and cannot be created: custom fields end in __c"
                 )
@@ -99,7 +100,7 @@ class Preparation:
         permission_set = self._permission_set_id()
         done = []
         for spec, known in lacking:
-            created = known is None and self._create_field(spec)
+            created = known is None and spec.name != OPT_OUT and self._create_field(spec)
             self._grant(permission_set, spec)
             verb = "created" if created else "granted access to"
             done.append(f"{verb} field {spec.object}.{spec.name}")
@@ -170,8 +171,9 @@ def _shown_on(object: str) -> str:
 def _line(spec: FieldSpec, known: Field | None) -> str:
     if known is not None and known.writable:
         return f"field {spec.object}.{spec.name} is there, but not unique: two records could hold one key"
-    if known is not None:
-        return f"access to field {spec.object}.{spec.name}: we may read it, not write it"
+    if known is not None or spec.name == OPT_OUT:
+        may = "it is hidden from us" if known is None else "we may read it, not write it"
+        return f"access to field {spec.object}.{spec.name}: {may}"
     kind = f"{spec.kind}, unique external id" if spec.unique else spec.kind
     custom = "" if spec.name.endswith("__c") else "; cannot be created, custom fields end in __c"
     return f"field {spec.object}.{spec.name} ({kind}), with access for the user we log in as{custom}"

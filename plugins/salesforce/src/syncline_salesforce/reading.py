@@ -13,19 +13,30 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from syncline.errors import CursorExpiredError, TransientError
-from syncline.model import ChangePage, Field, RemoteRecord, RemoteRef, Value, Writer
+from syncline.model import ChangePage, Edit, Field, RemoteRecord, RemoteRef, Value, Writer
 from syncline_salesforce.bulk_reading import bulk_rows
 from syncline_salesforce.client import Client
 from syncline_salesforce.erased import SWEEP_EVERY, erased
+from syncline_salesforce.field_history import FieldHistory, HistoryObject
 from syncline_salesforce.payloads import QueryPage
 from syncline_salesforce.values import decode, decode_cell, parse_datetime, quoted, soql_datetime
 
-__all__ = ["OVERLAP", "Bulk", "Position", "read_changes", "soql"]
+__all__ = ["OVERLAP", "Bulk", "Described", "Position", "read_changes", "soql"]
 
 OVERLAP: Final = timedelta(minutes=5)
 """How late a committed row may appear (vendor sheet §7.1; unverified, so generous)."""
 
-_ALWAYS: Final = ("Id", "SystemModstamp", "LastModifiedById", "IsDeleted")
+_ALWAYS: Final = (
+    "Id",
+    "SystemModstamp",
+    "LastModifiedById",
+    "LastModifiedBy.Name",
+    "LastModifiedBy.UserType",
+    "IsDeleted",
+)
+_PROGRAM: Final = "AutomatedProcess"
+"""User.UserType of the user as whom scheduled flows and platform events run (its code is seen to ask for it; which
+others there are could not be verified)."""
 _FLAGS: Final = ("IsDeleted", "IsConverted")
 _OF_OBJECT: Final[Mapping[str, tuple[str, ...]]] = {
     "Lead": ("Email", "MasterRecordId", "IsConverted", "ConvertedContactId"),
@@ -92,13 +103,17 @@ def read_changes(
     object: str,
     fields: Sequence[str],
     cursor: str | None,
-    describe: Callable[[], Sequence[Field]],
+    describe: Callable[[], Described],
     bulk: Bulk,
+    programs: Sequence[str] = (),
 ) -> Iterator[ChangePage]:
-    """Pages of changed records. `describe` is asked for types only when there is a record to convert."""
+    """Pages of changed records. `describe` is asked for types only when there is a record to convert.
+
+    `programs` are users behind which no person sits.
+    """
     position = Position.of(cursor)
     names = tuple(dict.fromkeys((*_ALWAYS, *_OF_OBJECT.get(object, ()), *fields)))
-    reader = _Reader(object, tuple(fields), client, describe)
+    reader = _Reader(object, tuple(fields), client, describe, position.since, frozenset(id[:15] for id in programs))
     page = client.query(soql(object, names, position), deleted=True)
     if not position.began:
         position = replace(position, began=soql_datetime(client.server_time()))
@@ -143,6 +158,14 @@ class Bulk:
         return self.rows is not None and total >= self.rows
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a describe says that reading needs: the fields, and the history object if the org keeps one."""
+
+    fields: Sequence[Field]
+    history: HistoryObject | None = None
+
+
 def soql(object: str, names: Sequence[str], position: Position) -> str:
     """The query for everything after a position, in the order in which it can be resumed."""
     conditions = []
@@ -167,51 +190,84 @@ class _Reader:
     """Turns rows of one object into RemoteRecords."""
 
     def __init__(
-        self, object: str, fields: tuple[str, ...], client: Client, describe: Callable[[], Sequence[Field]]
+        self,
+        object: str,
+        fields: tuple[str, ...],
+        client: Client,
+        describe: Callable[[], Described],
+        since: str,
+        programs: frozenset[str],
     ) -> None:
         self._object = object
         self._fields = fields
         self._client = client
         self._describe = describe
+        self._since = since
+        self._programs = programs
         self._types: Mapping[str, Field] | None = None
+        self._history: FieldHistory | None = None
 
     def records(self, page: QueryPage) -> list[RemoteRecord]:
-        if page.records and self._types is None:
-            self._types = {f.name: f for f in self._describe()}
-        return [self._record(row, {n: self._value(n, row.get(n)) for n in self._fields}) for row in page.records]
+        if page.records:
+            self._learn_types()
+        edits = self._history.edits(page.records) if self._history else {}
+        return [
+            self._record(row, {n: self._value(n, row.get(n)) for n in self._fields}, edits.get(row["Id"], {}))
+            for row in page.records
+        ]
+
+    def _learn_types(self) -> None:
+        """And whether there is a history. A first read has nothing to lose by a change before it: none is read."""
+        if self._types is None:
+            found = self._describe()
+            self._types = {f.name: f for f in found.fields}
+            if found.history is not None and self._since:
+                since = parse_datetime(self._since) - OVERLAP
+                self._history = FieldHistory(self._client, found.history, self._fields, since, self._who)
 
     def records_of_cells(self, rows: Sequence[Mapping[str, str]]) -> list[RemoteRecord]:
         """Of a bulk result, where everything is text."""
-        if rows and self._types is None:
-            self._types = {f.name: f for f in self._describe()}
+        if rows:
+            self._learn_types()
         types = self._types or {}
         plain = [{name: cell or None for name, cell in row.items()} for row in rows]
         flags = [{flag: row.get(flag) == "true" for flag in _FLAGS} for row in rows]
         return [
-            self._record({**row, **flag}, {n: decode_cell(types.get(n), row[n] or "") for n in self._fields})
+            self._record({**row, **flag}, {n: decode_cell(types.get(n), row[n] or "") for n in self._fields}, {})
             for row, flag in zip(plain, flags, strict=True)
         ]
 
-    def _record(self, row: Mapping[str, Any], values: Mapping[str, Value]) -> RemoteRecord:
+    def _record(self, row: Mapping[str, Any], values: Mapping[str, Value], edits: Mapping[str, Edit]) -> RemoteRecord:
         deleted = bool(row.get("IsDeleted"))
+        by, who = self._who(row, "LastModifiedBy")
         return RemoteRecord(
             ref=RemoteRef(self._object, row["Id"]),
             fields={} if deleted else values,
             emails=() if deleted or not row.get("Email") else (row["Email"],),
             changed_at=_moment(row.get("SystemModstamp")),
-            changed_by=self._writer(row.get("LastModifiedById")),
+            changed_by=by,
             deleted=deleted,
             successor=self._successor(row),
+            changed_who=who,
+            edits={} if deleted else edits,
         )
 
     def _value(self, name: str, raw: Any) -> Value:
         return decode((self._types or {}).get(name), raw)
 
-    def _writer(self, user: str | None) -> Writer:
-        """Ids compare on their first 15 characters: the last three are a checksum that is sometimes left off."""
-        if not user:
-            return "unknown"
-        return "us" if user[:15] == self._client.token.user_id[:15] else "person"
+    def _who(self, row: Mapping[str, Any], role: str) -> tuple[Writer, str | None]:
+        """Who did it, and their name. Of JSON a user is an object of its own, of CSV a column for each field.
+
+        Ids compare on their first 15 characters: the last three are a checksum that is sometimes left off.
+        """
+        id = row.get(f"{role}Id")
+        user = row.get(role) or {key: row.get(f"{role}.{key}") for key in ("Name", "UserType")}
+        name = user.get("Name") or id
+        if not id:
+            return "unknown", name
+        if id[:15] == self._client.token.user_id[:15]:
+            return "us", name
+        return ("system" if user.get("UserType") == _PROGRAM or id[:15] in self._programs else "person"), name
 
     def _successor(self, row: Mapping[str, Any]) -> RemoteRef | None:
         if row.get("IsDeleted") and row.get("MasterRecordId"):

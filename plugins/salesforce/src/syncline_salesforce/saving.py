@@ -19,11 +19,16 @@ __all__ = [
     "delete_records",
     "outcome_of",
     "problem_outcome",
+    "update_records",
     "upsert_records",
 ]
 
 MOST: Final = 200
 """Records a Collections request may carry (Salesforce REST guide, read 2026-11)."""
+
+MOVED: Final = frozenset({"CANNOT_UPDATE_CONVERTED_LEAD", "ENTITY_IS_DELETED"})
+"""Somebody has converted, merged or deleted the record since we last read it. The next read tells where the person
+lives on, and the write goes there, or nowhere: no person has to look at it."""
 
 NO_ASSIGNMENT: Final[Mapping[str, str]] = {"Sforce-Auto-Assign": "FALSE"}
 """Without this header the active rules give every lead that a call creates or changes to a new owner, also one that is
@@ -74,6 +79,14 @@ def create_records(client: Client, object: str, records: Sequence[Mapping[str, A
     return results
 
 
+def update_records(client: Client, object: str, records: Sequence[Mapping[str, Any]]) -> list[SaveResult]:
+    """Change up to 200 records of one object, each with its `id`; one result each, same order."""
+    body = json_body([{"attributes": {"type": object}, **r} for r in records])
+    results = _results(client.rest("PATCH", "composite/sobjects", body, headers=NO_ASSIGNMENT), len(records), "PATCH")
+    _raise_on_drift(results, object)
+    return results
+
+
 def delete_records(client: Client, ids: Sequence[str]) -> list[SaveResult]:
     """Delete up to 200 records; one result each, same order."""
     parameters = {"ids": ",".join(ids), "allOrNone": "false"}
@@ -118,9 +131,12 @@ def outcome_of(key: str, object: str, result: SaveResult, *, created: bool) -> O
 def problem_outcome(
     key: str, problem: SaveProblem, already: Callable[[SaveProblem], Outcome | None] = lambda _: None
 ) -> Outcome:
-    """RETRY for weather, REJECTED for everything else; `already` may know that it had been done before."""
+    """RETRY for weather and for records that have just moved, REJECTED for everything else.
+
+    `already` may know that it had been done before.
+    """
     known = already(problem)
     if known is not None:
         return known
-    status = Status.RETRY if is_retryable(problem.code) else Status.REJECTED
+    status = Status.RETRY if is_retryable(problem.code) or problem.code in MOVED else Status.REJECTED
     return Outcome(key, status, reason=problem.reason, code=problem.code)

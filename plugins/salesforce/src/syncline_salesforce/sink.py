@@ -10,16 +10,19 @@ from typing import ClassVar, Final
 from urllib.parse import quote
 
 from syncline.errors import ConfigError, ConnectorError, ContractError, SchemaDriftError, did_you_mean
-from syncline.model import Account, ChangePage, Field, FieldSpec, Limits, Member, Outcome, TaskWrite, Write
+from syncline.model import Account, ChangePage, Field, FieldSpec, Limits, Member, Outcome, TaskRef, TaskWrite, Write
 from syncline.sdk import Context, Sink
 from syncline.sdk.http import purpose
 from syncline_salesforce.bulk import BYTES_PER_JOB, bulk_upsert
 from syncline_salesforce.client import Client
+from syncline_salesforce.closing import close_tasks, closed_status
 from syncline_salesforce.config import SalesforceConfig
 from syncline_salesforce.errors import translated
+from syncline_salesforce.field_history import history_of
+from syncline_salesforce.opting_out import never_in_again
 from syncline_salesforce.payloads import GlobalDescribe, ObjectDescribe
 from syncline_salesforce.preparing import Preparation
-from syncline_salesforce.reading import Bulk, read_changes
+from syncline_salesforce.reading import Bulk, Described, read_changes
 from syncline_salesforce.saving import MOST, NO_ASSIGNMENT, upsert_records
 from syncline_salesforce.segments import Campaigns
 from syncline_salesforce.tasks import create_tasks, key_spec
@@ -52,7 +55,8 @@ class SalesforceSink(Sink[SalesforceConfig]):
         self.task_fields: Sequence[FieldSpec] = (key_spec(config.key_field),)
         self.client = Client(config, context)
         self._campaigns = Campaigns(self.client)
-        self._described: dict[str, Sequence[Field]] = {}
+        self._described: dict[str, Described] = {}
+        self._closed_status: str | None = None
 
     def check(self) -> Account:
         rows = self.client.query_all("SELECT Id, Name, OrganizationType, IsSandbox FROM Organization LIMIT 1")
@@ -82,8 +86,9 @@ class SalesforceSink(Sink[SalesforceConfig]):
             raise self._unknown(object) from error
         with translated(f"{self.context.connection}: describe {object}"):
             described = ObjectDescribe.model_validate(answer)
-        self._described[object] = [field_of(f) for f in described.fields]
-        return self._described[object]
+        found = Described([field_of(f) for f in described.fields], history_of(described.children))
+        self._described[object] = found
+        return found.fields
 
     def _unknown(self, object: str) -> ConfigError:
         answer = self.client.call("describe", lambda s: s.describe())
@@ -97,12 +102,15 @@ class SalesforceSink(Sink[SalesforceConfig]):
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
         bulk = Bulk(self.config.bulk_query_from, self.context.http.pause)
-        return read_changes(self.client, object, fields, cursor, lambda: self._types(object, fields), bulk)
+        programs = self.config.system_users
+        return read_changes(self.client, object, fields, cursor, lambda: self._types(object, fields), bulk, programs)
 
-    def _types(self, object: str, fields: Sequence[str]) -> Sequence[Field]:
+    def _types(self, object: str, fields: Sequence[str]) -> Described:
         """As last described; anew when that does not cover what is asked for."""
-        known = self._described.get(object, ())
-        return known if {f.name for f in known}.issuperset(fields) else self.describe(object)
+        known = self._described.get(object, Described(()))
+        if not {f.name for f in known.fields}.issuperset(fields):
+            self.describe(object)
+        return self._described.get(object, known)
 
     # Writing
 
@@ -110,9 +118,15 @@ class SalesforceSink(Sink[SalesforceConfig]):
         if not writes:
             return []
         self._refuse_misuse(object, writes)
+        allowed, refused = never_in_again(self.client, object, writes)
+        if not allowed:
+            return [refused[w.key] for w in writes]
         if len(writes) <= MOST:
-            return upsert_records(self.client, object, writes, self._headers(writes[0]))
-        return bulk_upsert(self.client, object, writes, self.context.http.pause, BYTES_PER_JOB)
+            outcomes = upsert_records(self.client, object, allowed, self._headers(writes[0]))
+        else:
+            outcomes = bulk_upsert(self.client, object, allowed, self.context.http.pause, BYTES_PER_JOB)
+        found = refused | {outcome.key: outcome for outcome in outcomes}
+        return [found[w.key] for w in writes]
 
     def _headers(self, write: Write) -> dict[str, str]:
         """Rules are for new leads: on an update they would take a lead away from who works on it."""
@@ -151,9 +165,17 @@ class SalesforceSink(Sink[SalesforceConfig]):
     def _refuse_doubling(self) -> None:
         """Once a run, before the first task: without a unique key a repeated call would create them again."""
         name = self.config.key_field
-        field = {f.name: f for f in self._described.get("Task") or self.describe("Task")}.get(name)
+        field = {f.name: f for f in self._types("Task", ["Subject"]).fields}.get(name)
         if field is not None and not field.unique:
             raise SchemaDriftError(f"{name} is not unique, so a task could be created twice", field=name, where="Task")
+
+    def close_tasks(self, tasks: Sequence[TaskRef]) -> Sequence[Outcome]:
+        _refuse_more_than(MOST, tasks, "Task")
+        if not tasks:
+            return []
+        if self._closed_status is None:
+            self._closed_status = closed_status(self.client, self.config.task_withdrawn_status)
+        return close_tasks(self.client, tasks, self._closed_status)
 
     def set_members(self, segment: str, add: Sequence[Member], remove: Sequence[Member]) -> Sequence[Outcome]:
         _refuse_more_than(MOST, add, segment)

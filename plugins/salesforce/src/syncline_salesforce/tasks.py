@@ -12,11 +12,11 @@ from syncline_salesforce.payloads import SaveProblem, SaveResult
 from syncline_salesforce.saving import create_records, outcome_of, problem_outcome
 from syncline_salesforce.values import long_id, shortened, soql_datetime
 
-__all__ = ["create_tasks", "key_spec"]
+__all__ = ["BODY", "create_tasks", "key_spec"]
 
 _PRIORITIES: Final[Mapping[str, str]] = {"low": "Low", "normal": "Normal", "high": "High", "urgent": "High"}
 _SUBJECT: Final = 255
-_BODY: Final = 32_000
+BODY: Final = 32_000
 """Lengths of Task.Subject and Task.Description (Salesforce object reference, Task, read 2026-11)."""
 
 _TAKEN: Final = re.compile(r"duplicates value on record with id: (\w{15,18})")
@@ -37,7 +37,7 @@ def _record(task: TaskWrite, key_field: str, owner: str | None) -> dict[str, Any
     about = "WhoId" if task.about.object in ("Lead", "Contact") else "WhatId"
     record = {
         "Subject": shortened(task.subject, _SUBJECT),
-        "Description": shortened(task.body, _BODY),
+        "Description": shortened(task.body, BODY),
         about: task.about.id,
         "ActivityDate": task.due.date().isoformat(),
         "ReminderDateTime": soql_datetime(task.due),

@@ -30,6 +30,7 @@ _PARKED: Final = timedelta(minutes=30)
 """How long to leave Zoho alone when too many calls are open, and when the credits of the day are gone (sheet §3)."""
 _PERSISTENT: Final = 3
 """Refusals in a row that are no longer believed to be about open calls: the answer itself does not tell."""
+_TOKENS_A_CALL: Final = 3
 _RESULTS: Final = ("data", "tags", "fields", "watch")
 _USER: Final = "user"
 
@@ -78,6 +79,7 @@ class Client:
         self._lock = threading.Lock()
         self._refused = 0
         self._server_time: datetime | None = None
+        self._names: dict[str, str] | None = None
         self.credits_left: int | None = None
         # The smallest edition takes five calls at once (vendor sheet §3); the host's four leave one for people.
         context.http.configure(throttle=Throttle(rate_limit_pause=_CROWDED))
@@ -112,21 +114,23 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One call, and a second one if the token was refused: nothing was processed then.
+        """One call, and another one if the token was refused: nothing was processed then.
 
+        A new token that is refused is an AuthError; one that another thread fetched may be worn out already.
         Refusals of single rows are answers; whatever refuses the whole call is raised.
         """
         where = f"{self._context.connection}: {method} {path}"
-        token = self._tokens.current()
-        try:
-            return self._once(token, method, path, where, params, body, headers)
-        except TokenExpiredError:
-            token = self._tokens.renewed(token)
-        try:
-            return self._once(token, method, path, where, params, body, headers)
-        except TokenExpiredError as error:
-            message = f"{error.message}, although the token is new. Is this the account's data centre?"
-            raise AuthError(message, where=where, request_id=error.request_id) from error
+        token, new = self._tokens.current(), False
+        for _ in range(_TOKENS_A_CALL):
+            try:
+                return self._once(token, method, path, where, params, body, headers)
+            except TokenExpiredError as error:
+                refused = error
+            if new:
+                break
+            token, new = self._tokens.renewed(token)
+        message = f"{refused.message}, although the token is new. Is this the account's data centre?"
+        raise AuthError(message, where=where, request_id=refused.request_id) from refused
 
     def _once(
         self,
@@ -212,6 +216,13 @@ class Client:
             raise ConnectorError("Zoho does not tell which user we are", where=self.where)
         self._context.keep[_USER] = f"{self._tokens.identity}:{found[0].id}"
         return found[0].id
+
+    def user_name(self, id: str) -> str:
+        """What Zoho calls a user, asked once for all of them; the id of somebody it does not list."""
+        if self._names is None:
+            found = self.read("GET", "users", params={"type": "AllUsers", "per_page": 200}).read(Users).users
+            self._names = {user.id: user.full_name or user.email or user.id for user in found}
+        return self._names.get(id, id)
 
 
 def _body(response: requests.Response, where: str) -> Any:

@@ -56,6 +56,11 @@ class ZohoConfig(ConnectorConfig):
     """Whether what we write may enrol people in cadences, whose mails go to them; `triggers` is silent about those."""
     task_owner: str | None = None
     """A user id that owns our tasks; null leaves it to Zoho, which takes the user we log in as."""
+    task_withdrawn_status: str = "Completed"
+    """The status of tasks that `undo` takes back: one that closes them; they say themselves that nobody did them."""
+    field_history: int = Field(default=0, ge=0)
+    """Of how many changed records a read may ask who changed which field: a call and a credit each. 0: of none, and the
+    record's last writer stands for all its fields."""
     notify_url: str | None = None
     """Where Zoho shall send notices of changes (our webhook address, with a secret path); null: none are asked for."""
     notify_token: SecretStr | None = None

@@ -66,13 +66,17 @@ class Tokens:
                 self._token = self._kept() or self._fetch()
             return self._token
 
-    def renewed(self, refused: Token) -> Token:
-        """A token other than the refused one: whoever comes second finds the one that the first has fetched."""
+    def renewed(self, refused: Token) -> tuple[Token, bool]:
+        """Another token than the refused one, and whether it is fetched now: who comes second finds the first one's."""
         with self._lock:
-            if self._token is None or self._token.value == refused.value:
-                kept = self._kept()
-                self._token = kept if kept and kept.value != refused.value else self._fetch()
-            return self._token
+            if self._token is not None and self._token.value != refused.value:
+                return self._token, False
+            kept = self._kept()
+            if kept is not None and kept.value != refused.value:
+                self._token = kept
+                return kept, False
+            self._token = self._fetch()
+            return self._token, True
 
     def _kept(self) -> Token | None:
         try:

@@ -24,6 +24,8 @@ __all__ = [
     "Problem",
     "RecordsPage",
     "Tags",
+    "TimelineEntry",
+    "TimelinePage",
     "TokenAnswer",
     "TokenProblem",
     "Users",
@@ -171,6 +173,35 @@ class Deleted(_Payload):
 
 class DeletedPage(_Payload):
     data: tuple[Deleted, ...] = ()
+    info: PageInfo = PageInfo()
+
+
+class _Doer(_Payload):
+    id: str | None = None
+    name: str | None = None
+
+
+class _FieldChange(_Payload):
+    api_name: str
+
+
+class TimelineEntry(_Payload):
+    """What happened to a record at one moment; `related_record` is set where it happened to another beside it."""
+
+    audited_time: AwareDatetime
+    done_by: _Doer | None = None
+    automation_details: Mapping[str, Any] | None = None
+    related_record: Mapping[str, Any] | None = None
+    field_history: tuple[_FieldChange, ...] | None = None
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of the record itself that changed."""
+        return frozenset() if self.related_record else frozenset(f.api_name for f in self.field_history or ())
+
+
+class TimelinePage(_Payload):
+    entries: tuple[TimelineEntry, ...] = Field(default=(), alias="__timeline")
     info: PageInfo = PageInfo()
 
 

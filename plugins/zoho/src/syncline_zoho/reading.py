@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from syncline.errors import ConnectorError, CursorExpiredError, TransientError
-from syncline.model import ChangePage, RemoteRecord, RemoteRef, Writer
+from syncline.model import ChangePage, Edit, RemoteRecord, RemoteRef, Writer
 from syncline_zoho.client import Client
+from syncline_zoho.field_history import FieldHistory
 from syncline_zoho.payloads import DeletedPage, RecordsPage
 from syncline_zoho.values import Column, decode, parse_datetime, printed_datetime
 
@@ -80,13 +81,17 @@ class Position:
 
 
 class Reader:
-    """Reads one object. `columns` are its fields as described; `fields` those that are asked for."""
+    """Reads one object. `columns` are its fields as described; `fields` those that are asked for; of `history` changed
+    records it is asked who changed which field."""
 
-    def __init__(self, client: Client, object: str, fields: Sequence[str], columns: Mapping[str, Column]) -> None:
+    def __init__(
+        self, client: Client, object: str, fields: Sequence[str], columns: Mapping[str, Column], history: int = 0
+    ) -> None:
         self._client = client
         self._object = object
         self._fields = tuple(fields)
         self._columns = columns
+        self._history = FieldHistory(client, object, fields, history)
         self._lead = object == _LEADS
         self._convertible = self._lead and _CONVERTED in columns
         extra = (*_EMAILS, *((_CONVERTED, _SUCCESSOR) if self._lead else ()))
@@ -184,7 +189,7 @@ class Reader:
                 if (at, str(row["id"])) == (position.at, position.id):
                     raise ConnectorError("a page of changes repeats itself", where=self._object)
                 position = replace(position, at=at, id=str(row["id"]))
-                yield ChangePage(self._records(page.data), position.text())
+                yield ChangePage(self._records(page.data, self._history.edits(page.data)), position.text())
             if not page.info.more_records or not page.data:
                 return
 
@@ -208,6 +213,7 @@ class Reader:
                     fields={},
                     changed_at=row.deleted_time.astimezone(UTC),
                     changed_by=self._writer(row.deleted_by),
+                    changed_who=self._name(row.deleted_by),
                     deleted=True,
                 )
                 for row in page.data
@@ -229,10 +235,12 @@ class Reader:
 
     # Records
 
-    def _records(self, rows: Sequence[Mapping[str, Any]]) -> list[RemoteRecord]:
-        return [self._record(row) for row in rows]
+    def _records(
+        self, rows: Sequence[Mapping[str, Any]], edits: Mapping[str, Mapping[str, Edit]] | None = None
+    ) -> list[RemoteRecord]:
+        return [self._record(row, (edits or {}).get(str(row["id"]), {})) for row in rows]
 
-    def _record(self, row: Mapping[str, Any]) -> RemoteRecord:
+    def _record(self, row: Mapping[str, Any], edits: Mapping[str, Edit]) -> RemoteRecord:
         return RemoteRecord(
             ref=RemoteRef(self._object, str(row["id"])),
             fields={name: decode(self._columns.get(name), row.get(name)) for name in self._fields},
@@ -240,6 +248,8 @@ class Reader:
             changed_at=self._changed_at(row),
             changed_by=self._writer(row.get("Modified_By")),
             successor=_successor(row),
+            changed_who=self._name(row.get("Modified_By")),
+            edits=edits,
         )
 
     def _changed_at(self, row: Mapping[str, Any]) -> datetime:
@@ -249,6 +259,13 @@ class Reader:
         except (KeyError, TypeError, ValueError) as error:
             text = f"unexpected answer: record {row['id']} has no Modified_Time that can be read"
             raise TransientError(text, where=self._object) from error
+
+    def _name(self, user: Any) -> str | None:
+        """A query tells ids only; ours needs no name."""
+        if not isinstance(user, Mapping) or not user.get("id"):
+            return None
+        id = str(user["id"])
+        return str(user.get("name") or (id if id == self._client.user_id() else self._client.user_name(id)))
 
     def _writer(self, user: Any) -> Writer:
         id = user.get("id") if isinstance(user, Mapping) else None

@@ -13,7 +13,18 @@ from syncline_zoho.errors import RETRYABLE
 from syncline_zoho.payloads import ItemResult, RecordsPage
 from syncline_zoho.values import Column, encode
 
-__all__ = ["MOST", "MOST_IDS", "Automation", "insert", "outcome_of", "problem_outcome", "refuse_drift", "upsert"]
+__all__ = [
+    "MOST",
+    "MOST_IDS",
+    "Automation",
+    "insert",
+    "is_gone",
+    "outcome_of",
+    "problem_outcome",
+    "refuse_drift",
+    "update",
+    "upsert",
+]
 
 MOST: Final = 100
 """Rows that insert, update and upsert take (Zoho CRM API v8, read 2026-11)."""
@@ -21,6 +32,7 @@ MOST: Final = 100
 MOST_IDS: Final = 50
 """Ids a list may be asked for: the parameter holds 1,024 characters, an id 19 and a comma (OpenAPI 2026, record)."""
 
+_CONVERTED: Final = "ID_ALREADY_CONVERTED"
 _CADENCES: Final = {"name": "cadences"}
 
 Columns = Mapping[str, Column]
@@ -66,7 +78,7 @@ def upsert(
     refuse_drift(object, writes, columns)
     rows = [_row(w, columns) for w in writes]
     if field == "Id":
-        results = _update(client, object, rows, automation)
+        results = update(client, object, rows, automation.of_records())
     elif _others_are_unique(writes, columns):
         results = _create_or_update(client, object, rows, field, automation)
     else:
@@ -81,10 +93,9 @@ def insert(client: Client, object: str, rows: Rows, automation: Mapping[str, Any
     return client.call("POST", object, body={"data": list(rows), **automation}).items("data", len(rows))
 
 
-def _update(client: Client, object: str, rows: Rows, automation: Automation) -> list[ItemResult]:
-    """By their ids; never creates."""
-    body = {"data": list(rows), **automation.of_records()}
-    return client.call("PUT", object, body=body).items("data", len(rows))
+def update(client: Client, object: str, rows: Rows, automation: Mapping[str, Any]) -> list[ItemResult]:
+    """Change up to 100 records by their ids; one result each, same order. It never creates."""
+    return client.call("PUT", object, body={"data": list(rows), **automation}).items("data", len(rows))
 
 
 def _row(write: Write, columns: Columns) -> dict[str, Any]:
@@ -112,7 +123,7 @@ def _create_or_update(client: Client, object: str, rows: Rows, field: str, autom
     holders = _holders(client, object, rows, field, results)
     if holders:
         known = [{**rows[at], "id": id} for at, id in holders.items()]
-        for at, result in zip(holders, _update(client, object, known, automation), strict=True):
+        for at, result in zip(holders, update(client, object, known, automation.of_records()), strict=True):
             results[at] = result
     return results
 
@@ -201,7 +212,7 @@ def outcome_of(write: Write, object: str, result: ItemResult) -> Outcome:
     field = write.match[0]
     if not result.ok:
         outcome = problem_outcome(write.key, result)
-        return _come_again(outcome) if _lost_race(field, result) else outcome
+        return _come_again(outcome) if _lost_race(field, result) or _moved(field, result) else outcome
     ref = RemoteRef(object, result.id) if result.id else None
     if result.action == "insert":
         return Outcome(write.key, Status.CREATED, ref)
@@ -214,6 +225,21 @@ def outcome_of(write: Write, object: str, result: ItemResult) -> Outcome:
 def _lost_race(field: str, result: ItemResult) -> bool:
     """Whether an upsert is told that its own key is taken: another call has just created that record."""
     return field != "Id" and result.code == "DUPLICATE_DATA" and result.field == field
+
+
+def _moved(field: str, result: ItemResult) -> bool:
+    """Whether somebody has converted or deleted the record since we last read it.
+
+    The next read tells where the person lives on, and the write goes there, or nowhere: no person has to look at it.
+    """
+    return field == "Id" and is_gone(result)
+
+
+def is_gone(result: ItemResult) -> bool:
+    """Whether an update found no record by its id, or a lead that is converted. How the latter is told could not be
+    verified: by a code of its own, or as an id that is not valid (sheet §11)."""
+    of_the_id = result.field == "id" or (result.field is None and result.id is not None)
+    return result.code == _CONVERTED or (result.code == "INVALID_DATA" and of_the_id)
 
 
 def _come_again(outcome: Outcome) -> Outcome:

@@ -5,18 +5,33 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from syncline.errors import ConfigError, ConnectorError, ContractError, SchemaDriftError, did_you_mean
-from syncline.model import Account, ChangePage, Field, FieldSpec, Limits, Member, Outcome, RawRecord, TaskWrite, Write
+from syncline.model import (
+    Account,
+    ChangePage,
+    Field,
+    FieldSpec,
+    Limits,
+    Member,
+    Outcome,
+    RawRecord,
+    TaskRef,
+    TaskWrite,
+    Write,
+)
 from syncline.sdk import Context, Sink, WebhookRequest
 from syncline_zoho.channels import Watch, raw_record
 from syncline_zoho.client import Client
+from syncline_zoho.closing import close_tasks
 from syncline_zoho.config import ZohoConfig
+from syncline_zoho.opting_out import never_in_again
 from syncline_zoho.payloads import FieldsPage, LayoutsPage, Modules, Orgs
 from syncline_zoho.preparing import Preparation
 from syncline_zoho.reading import Reader
-from syncline_zoho.saving import MOST, Automation, upsert
+from syncline_zoho.saving import MOST, Automation, refuse_drift, upsert
 from syncline_zoho.segments import MOST_MEMBERS, Segments
 from syncline_zoho.tasks import TASKS, create_tasks, key_spec
 from syncline_zoho.values import Column, column_of
@@ -104,7 +119,9 @@ class ZohoSink(Sink[ZohoConfig]):
         )
 
     def changes(self, object: str, fields: Sequence[str], cursor: str | None) -> Iterator[ChangePage]:
-        return Reader(self.client, object, fields, self._columns(object, fields)).read(cursor)
+        return Reader(self.client, object, fields, self._columns(object, fields), self.config.field_history).read(
+            cursor
+        )
 
     def receive(self, request: WebhookRequest) -> Sequence[RawRecord]:
         """A notice that records changed, proven by its token alone: Zoho signs nothing."""
@@ -118,7 +135,12 @@ class ZohoSink(Sink[ZohoConfig]):
         _refuse_misuse(object, writes)
         names = list({name for write in writes for name in write.fields})
         columns = self._columns(object, names)
-        return upsert(self.client, object, writes, self._automation, columns, lambda: self._describe(object))
+        refuse_drift(object, writes, columns)
+        allowed, found = never_in_again(self.client, object, writes)
+        if allowed:
+            done = upsert(self.client, object, allowed, self._automation, columns, partial(self._describe, object))
+            found |= {outcome.key: outcome for outcome in done}
+        return [found[write.key] for write in writes]
 
     def create_tasks(self, tasks: Sequence[TaskWrite]) -> Sequence[Outcome]:
         _refuse_more_than(MOST, tasks, TASKS)
@@ -128,6 +150,10 @@ class ZohoSink(Sink[ZohoConfig]):
             raise ContractError("two tasks of one call have the same key", where=TASKS)
         self._refuse_doubling()
         return create_tasks(self.client, tasks, self.config.key_field, self.config.task_owner, self._automation)
+
+    def close_tasks(self, tasks: Sequence[TaskRef]) -> Sequence[Outcome]:
+        _refuse_more_than(MOST, tasks, TASKS)
+        return close_tasks(self.client, tasks, self.config.task_withdrawn_status, self._automation) if tasks else []
 
     def _refuse_doubling(self) -> None:
         """Once a run, before the first task: without a unique key a repeated call would create them again."""

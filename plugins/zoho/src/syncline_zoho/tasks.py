@@ -12,12 +12,12 @@ from syncline_zoho.payloads import ItemResult
 from syncline_zoho.saving import Automation, insert, problem_outcome
 from syncline_zoho.values import shortened
 
-__all__ = ["TASKS", "create_tasks", "key_spec"]
+__all__ = ["BODY", "SUBJECT", "TASKS", "create_tasks", "key_spec"]
 
 TASKS: Final = "Tasks"
 _PRIORITIES: Final[Mapping[str, str]] = {"low": "Low", "normal": "Normal", "high": "High", "urgent": "Highest"}
-_SUBJECT: Final = 255
-_BODY: Final = 32_000
+SUBJECT: Final = 255
+BODY: Final = 32_000
 
 
 def key_spec(name: str) -> FieldSpec:
@@ -35,8 +35,8 @@ def create_tasks(
 
 def _row(task: TaskWrite, key_field: str, owner: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "Subject": shortened(task.subject, _SUBJECT),
-        "Description": shortened(_body(task), _BODY),
+        "Subject": shortened(task.subject, SUBJECT),
+        "Description": shortened(_body(task), BODY),
         "Due_Date": task.due.astimezone(UTC).date().isoformat(),
         "Priority": _PRIORITIES[task.priority],
         "Status": "Not Started",

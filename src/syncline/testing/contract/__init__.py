@@ -11,7 +11,8 @@ test does not give is skipped too, and says what to give. `setup_method` and `te
 stop what `connect` needs; each clause finds the account as `setup_method` left it.
 """
 
+from syncline.testing.contract._format_sink import fields_of_every_kind
 from syncline.testing.contract._sink import SinkContract
 from syncline.testing.contract._source import SourceContract
 
-__all__ = ["SinkContract", "SourceContract"]
+__all__ = ["SinkContract", "SourceContract", "fields_of_every_kind"]

@@ -15,9 +15,9 @@ from pydantic import BaseModel, SecretStr
 from syncline.errors import WebhookRejectedError
 from syncline.model import RawRecord
 from syncline.sdk import Receives, WebhookRequest
-from syncline.testing.contract._base import Contract
 from syncline.testing.contract._config import secrets_of
 from syncline.testing.contract._expect import expect, expect_raised, lacks, not_given, offers
+from syncline.testing.contract._format import KeepsFormat
 
 __all__ = ["TakesWebhooks", "as_json"]
 
@@ -39,7 +39,7 @@ _GARBAGE: Final = (
 )
 
 
-class TakesWebhooks(Contract):
+class TakesWebhooks(KeepsFormat):
     """Skipped as a whole by connectors that have no `receive`."""
 
     # What the author gives

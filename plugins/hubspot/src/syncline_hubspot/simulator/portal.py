@@ -97,6 +97,8 @@ class Portal:
         self.clock = clock
         self.tables = {name: table(name) for name in OBJECTS}
         self.redirects = table("redirect")
+        self.unsubscribed = table("unsubscribed")
+        """Addresses that want no more e-mail: it is of an address, not of a contact (legacy docs, email status)."""
         self.custom = table("property")
         self.groups = table("group")
         self._meta = table("_portal")
@@ -206,6 +208,20 @@ class Portal:
         self._definitions.pop(object, None)
         return rendered(_restored(row["definition"]), (row["created"], row["updated"]))
 
+    def change_property(self, object: str, name: str, /, **changes: Any) -> None:
+        """What comes about inside HubSpot, in the words of PropertyDef; another `name` takes the values along."""
+        row = self._custom_row(object, name)
+        row["definition"] = _kept(replace(_restored(row["definition"]), **changes))
+        new = row["name"] = changes.get("name", name)
+        del self.custom[f"{object}.{name}"]
+        self.custom[f"{object}.{new}"] = row
+        for id, record in self.tables[object].items() if new != name else ():
+            if name in record["properties"]:
+                record["properties"][new] = record["properties"].pop(name)
+                self.tables[object].save(id)
+        self._definitions.pop(object, None)
+        self._unique.clear()
+
     def archive_property(self, object: str, name: str) -> None:
         row = self._custom_row(object, name)
         row["archived"] = True
@@ -307,6 +323,20 @@ class Portal:
             return self.update(object, found, properties, by), False
         return self.create(object, {**properties, name: value}, by), True
 
+    def unsubscribe(self, address: str, by: Source = SYNC) -> bool:
+        """From all e-mail. False when it was so already."""
+        address = address.lower()
+        if address in self.unsubscribed:
+            return False
+        self.unsubscribed[address] = {"at": printed(self.stamp())}
+        found = self.find("contacts", "email", address)
+        if found is not None:
+            row = self._living("contacts", found)
+            moment = self.stamp()
+            self._put(row, {"hs_email_optout": "true"}, by, moment)
+            self._store("contacts", row, {}, by, moment, always=True)
+        return True
+
     def archive(self, object: str, id: str, by: Source = SYNC) -> None:
         """Into the recycle bin."""
         row = self._living(object, id)
@@ -405,7 +435,7 @@ class Portal:
             "hs_additional_emails": ";".join(row["secondary"]),
             "hs_email_domain": email.partition("@")[2],
             "hs_full_name_or_email": name or email,
-        }
+        } | ({"hs_email_optout": "true"} if email.lower() in self.unsubscribed else {})
 
     def _forget(self, object: str, row: Mapping[str, Any]) -> None:
         for (indexed, name), index in self._unique.items():

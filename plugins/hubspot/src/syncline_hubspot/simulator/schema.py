@@ -124,6 +124,7 @@ OBJECTS: Final[Mapping[str, Mapping[str, PropertyDef]]] = {
         ),
         _system("hs_additional_emails", "Additional emails", "enumeration", field_type="checkbox", external=True),
         _system("hs_email_domain", "Email Domain"),
+        _system("hs_email_optout", "Unsubscribed from all email", "bool", field_type="booleancheckbox"),
         _system("hs_full_name_or_email", "Full name or email", hidden=True),
         _system("num_notes", "Number of Sales Activities", "number", field_type="number"),
     ),

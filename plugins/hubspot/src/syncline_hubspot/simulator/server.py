@@ -111,6 +111,8 @@ class HubspotSimulator(VendorSimulator):
         ("GET", "/crm/v3/schemas/<type>", "schema"),
         ("GET", "/crm-object-schemas/v3/schemas/<type>", "schema"),
         ("GET", "/crm-object-schemas/2026-03/schemas/<type>", "schema"),
+        ("POST", "/communication-preferences/v4/statuses/<address>/unsubscribe-all", "unsubscribe"),
+        ("POST", f"/communication-preferences/{_DATED}/statuses/<address>/unsubscribe-all", "unsubscribe"),
         *_both("POST", "lists/", "lists/VERSION", "new_list"),
         *_both("POST", "lists/search", "lists/VERSION/search", "find_lists"),
         *_both(
@@ -195,9 +197,12 @@ class HubspotSimulator(VendorSimulator):
         return [dict(r["properties"]) for r in self.portal.tables[object].values() if not r["archived"]]
 
     def human_edit(self, object: str, id: str, /, **properties: str) -> None:
-        """A sales person changes a record."""
+        """A sales person changes a record; `hs_email_optout="true"`: unsubscribes it from all e-mail."""
         with self._lock:
-            self.portal.update(object, id, properties, PERSON)
+            if properties.pop("hs_email_optout", "") == "true":
+                self.portal.unsubscribe(str((self.portal.row(object, id) or {})["properties"].get("email")), PERSON)
+            if properties:
+                self.portal.update(object, id, properties, PERSON)
             self._journal.commit()
 
     def human_create(self, object: str, /, **properties: str) -> str:
@@ -219,6 +224,18 @@ class HubspotSimulator(VendorSimulator):
             id = str(self.portal.merge(object, winner, loser)["id"])
             self._journal.commit()
         return id
+
+    def change_field(self, object: str, name: str, /, **changes: Any) -> None:
+        """Somebody changes a property of the account's own: its `type`, `options`, `read_only`, …, or its `name`."""
+        with self._lock:
+            self.portal.change_property(object, name, **changes)
+            self._journal.commit()
+
+    def remove_field(self, object: str, name: str) -> None:
+        """Somebody archives a property."""
+        with self._lock:
+            self.portal.archive_property(object, name)
+            self._journal.commit()
 
     def members_of(self, name: str) -> set[str]:
         """Who is in the list with this name."""
@@ -470,6 +487,18 @@ class HubspotSimulator(VendorSimulator):
             if self.portal.row(object, str(given["id"])) is not None:
                 self.portal.archive(object, str(given["id"]))
         return Response(status=204)
+
+    def unsubscribe(self, request: Request, address: str, version: str = "v4") -> Response:
+        """As documented: for the one channel there is. Whether an unknown address is refused could not be verified."""
+        self.count("write_calls")
+        if request.args.get("channel") != "EMAIL":
+            raise _Refused(400, "channel is required", "VALIDATION_ERROR")
+        if "@" not in address:
+            raise _Refused(400, f"{address} is not a valid email address", "VALIDATION_ERROR")
+        changed = self.portal.unsubscribe(address)
+        told = {"subscriberIdString": address, "channel": "EMAIL", "status": "UNSUBSCRIBED", "source": "API"}
+        reason = "UNSUBSCRIBE_FROM_ALL_OCCURRED" if changed else "NO_STATUS_CHANGE"
+        return _json(self._complete([told | {"setStatusSuccessReason": reason}]))
 
     def merge_records(self, request: Request, type: str, version: str = "v3") -> Response:
         object, body = _object(type), _body(request)

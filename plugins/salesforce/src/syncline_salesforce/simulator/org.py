@@ -9,26 +9,41 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from syncline.testing.simulator import Table
-from syncline_salesforce.simulator.schema import KEY_PREFIXES, OBJECTS, FieldDef, custom_field, long_id
+from syncline_salesforce.simulator.history import HISTORIES, history_rows
+from syncline_salesforce.simulator.schema import HIDDEN, KEY_PREFIXES, OBJECTS, FieldDef, custom_field, long_id
 from syncline_salesforce.simulator.soql import printed_datetime
 
-__all__ = ["ASSIGNED_USER", "ORG_ID", "SALES_USER", "SYNC_USER", "Org", "SaveError", "UnknownColumnError"]
+__all__ = [
+    "ASSIGNED_USER",
+    "AUTOMATED_USER",
+    "ORG_ID",
+    "SALES_USER",
+    "SYNC_USER",
+    "Org",
+    "SaveError",
+    "UnknownColumnError",
+]
 
 ORG_ID: Final = long_id("00D5e0000001abC")
 SYNC_USER: Final = long_id("0055e000001SYNC")
 ASSIGNED_USER: Final = long_id("0055e000001RULE")
 SALES_USER: Final = long_id("0055e000001SALE")
+AUTOMATED_USER: Final = long_id("0055e000001AUTO")
 
 _EMAIL: Final = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)")
 _ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_SETUP: Final = frozenset({"PermissionSet", "PermissionSetAssignment", "FieldPermissions", "User", "Organization"})
+_SETUP: Final = frozenset(
+    {"PermissionSet", "PermissionSetAssignment", "FieldPermissions", "User", "Organization", "TaskStatus"}
+)
+_MOST_TRACKED: Final = 20  # fields of an object (Salesforce help, field history tracking; read 2026-11)
 
 
 class SaveError(Exception):
@@ -67,6 +82,26 @@ class Org:
         self.locked: set[str] = set()
         self.block_duplicates = False
         self.failing_triggers: set[str] = set()
+        self._tracked: dict[str, frozenset[str]] = {}
+        self._shown: set[tuple[str, str]] = set()
+
+    # What an administrator switches on
+
+    def track(self, object: str, *fields: str) -> None:
+        """From now on changes of these fields are kept; without any the history is switched off."""
+        if len(fields) > _MOST_TRACKED:
+            raise ValueError(f"at most {_MOST_TRACKED} fields of {object} can be tracked")
+        self._tracked[object] = frozenset(fields)
+        self._fields.clear()
+
+    def tracks(self, object: str) -> bool:
+        """Whether the object has a history."""
+        return bool(self._tracked.get(object))
+
+    def show(self, object: str, field: str) -> None:
+        """Field-level security lets the sync user read and write a standard field that is hidden at first."""
+        self._shown.add((object, field))
+        self._fields.clear()
 
     # Time and ids
 
@@ -100,12 +135,18 @@ class Org:
 
     def fields(self, object: str, by: str = SYNC_USER) -> dict[str, FieldDef] | None:
         """The fields `by` may see; None when there is no such object. Persons see everything."""
-        if object not in OBJECTS:
+        if object not in OBJECTS or any(object == h and not self.tracks(of) for of, (h, _) in HISTORIES.items()):
             return None
         key = (object, by)
         if key not in self._fields:
-            self._fields[key] = dict(OBJECTS[object]) | {d.name: d for d in self._custom_of(object, by)}
+            standard = {name: d for name, d in OBJECTS[object].items() if self._may_see(object, name, by)}
+            self._fields[key] = standard | {d.name: d for d in self._custom_of(object, by)}
         return self._fields[key]
+
+    def _may_see(self, object: str, name: str, by: str) -> bool:
+        if by != SYNC_USER or (object, name) not in HIDDEN:
+            return True
+        return (object, name) in self._shown or self._granted(object).get(name, (False, False))[0]
 
     def _custom_of(self, object: str, by: str) -> Iterator[FieldDef]:
         owner = "Activity" if object == "Task" else object
@@ -115,7 +156,7 @@ class Org:
                 continue
             permission = granted.get(row["name"]) if granted is not None else (True, True)
             if permission and permission[0]:
-                made = custom_field(row["name"], row["metadata"])
+                made = replace(custom_field(row["name"], row["metadata"]), **_changes(row))
                 yield made if permission[1] else _read_only(made)
 
     def _granted(self, object: str) -> dict[str, tuple[bool, bool]]:
@@ -131,6 +172,35 @@ class Org:
                 read, edit = granted.get(name, (False, False))
                 granted[name] = (read or row["PermissionsRead"], edit or row["PermissionsEdit"])
         return granted
+
+    def change_field(self, object: str, name: str, /, **changes: Any) -> None:
+        """An administrator changes a custom field, in the words of FieldDef; another `name` takes its values along."""
+        row = self.custom[f"{object}.{name}"]
+        row["changes"] = {**row.get("changes", {}), **changes}
+        self.custom.save(f"{object}.{name}")
+        self._fields.clear()
+        self._keys.clear()
+        if "name" in changes:
+            self._rename_field(object, name, row["changes"].pop("name"))
+
+    def _rename_field(self, object: str, name: str, new: str) -> None:
+        row = {**self.custom[f"{object}.{name}"], "name": new}
+        self.remove_field(object, name)
+        self.custom[f"{object}.{new}"] = row
+        for id, permission in self.tables["FieldPermissions"].items():
+            if permission["Field"] == f"{object}.{name}":
+                permission["Field"] = f"{object}.{new}"
+                self.tables["FieldPermissions"].save(id)
+        for id, record in self.tables[object].items():
+            if name in record:
+                record[new] = record.pop(name)
+                self.tables[object].save(id)
+
+    def remove_field(self, object: str, name: str) -> None:
+        """An administrator deletes a custom field."""
+        del self.custom[f"{object}.{name}"]
+        self._fields.clear()
+        self._keys.clear()
 
     def create_field(self, full_name: str, metadata: Mapping[str, Any]) -> str:
         """A custom field, as Tooling makes it: nobody but administrators sees it yet."""
@@ -338,7 +408,8 @@ class Org:
 
     def _refuse_unknown_permission(self, values: Mapping[str, Any]) -> None:
         owner, _, name = str(values.get("Field")).partition(".")
-        if "Field" in values and f"{'Activity' if owner == 'Task' else owner}.{name}" not in self.custom:
+        known = (owner, name) in HIDDEN or f"{'Activity' if owner == 'Task' else owner}.{name}" in self.custom
+        if "Field" in values and not known:
             raise SaveError(
                 "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
                 f"Field Name: bad value for restricted picklist field: {values['Field']}",
@@ -429,14 +500,36 @@ class Org:
             _touch(row, self.stamp(), by, new=before is None)
         elif "SystemModstamp" in row:
             row["SystemModstamp"] = self.stamp()
-        _derive(object, row)
+        self._derive(object, row)
         self._unindex(object, before)
         self.tables[object][row["Id"]] = row
         self._reindex(object, row)
         if self._undo is not None:
             self._undo.append(lambda: self._restore(object, row["Id"], before))
+        self._keep_history(object, before, row)
         if object in ("PermissionSetAssignment", "FieldPermissions"):
             self._fields.clear()
+
+    def _keep_history(self, object: str, before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> None:
+        if not self.tracks(object):
+            return
+        history = HISTORIES[object][0]
+        fields = self.fields(object, SALES_USER) or {}
+        for made in history_rows(object, fields, self._tracked[object], before, row):
+            id = self.new_id(KEY_PREFIXES[history])
+            self.tables[history][id] = {"Id": id, **made}
+            if self._undo is not None:
+                self._undo.append(lambda id=id: self._restore(history, id, None))  # type: ignore[misc]  # this row's id
+
+    def _derive(self, object: str, row: dict[str, Any]) -> None:
+        """Fill the fields the vendor computes."""
+        if object in ("Lead", "Contact", "User"):
+            row["Name"] = " ".join(filter(None, (row.get("FirstName"), row.get("LastName"))))
+        if object == "Task":
+            row["IsHighPriority"] = row["Priority"] == "High"
+            row["IsClosed"] = any(
+                s["IsClosed"] and s["ApiName"] == row["Status"] for s in self.tables["TaskStatus"].values()
+            )
 
     def _restore(self, object: str, id: str, before: dict[str, Any] | None) -> None:
         self._unindex(object, self.tables[object].get(id))
@@ -491,6 +584,11 @@ def _writable(definition: FieldDef) -> bool:
     return (definition.createable or definition.updateable) and definition.type != "boolean"
 
 
+def _changes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an administrator has changed since the field was made. Lists are tuples again."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in row.get("changes", {}).items()}
+
+
 def _read_only(definition: FieldDef) -> FieldDef:
     kept = {name: getattr(definition, name) for name in FieldDef.__dataclass_fields__}
     return FieldDef(**(kept | {"createable": False, "updateable": False}))
@@ -500,15 +598,6 @@ def _touch(row: dict[str, Any], stamp: str, by: str, *, new: bool) -> None:
     if new:
         row.update(CreatedDate=stamp, CreatedById=by)
     row.update(SystemModstamp=stamp, LastModifiedDate=stamp, LastModifiedById=by)
-
-
-def _derive(object: str, row: dict[str, Any]) -> None:
-    """Fill the fields the vendor computes."""
-    if object in ("Lead", "Contact", "User"):
-        row["Name"] = " ".join(filter(None, (row.get("FirstName"), row.get("LastName"))))
-    if object == "Task":
-        row["IsHighPriority"] = row["Priority"] == "High"
-        row["IsClosed"] = row["Status"] == "Completed"
 
 
 def _unreadable(definition: FieldDef, value: Any) -> SaveError:

@@ -6,10 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from syncline.testing.population import SimulatedPerson, population
-from syncline_salesforce.simulator.org import ORG_ID, SALES_USER, SYNC_USER, Org
+from syncline_salesforce.simulator.org import ASSIGNED_USER, AUTOMATED_USER, ORG_ID, SALES_USER, SYNC_USER, Org
+from syncline_salesforce.simulator.schema import KEY_PREFIXES, OBJECTS, long_id
 
-__all__ = ["fill"]
+__all__ = ["add_task_status", "fill"]
 
+_USERS: Final = (
+    (SYNC_USER, "Integration", "User"),
+    (SALES_USER, "Paola", "Vendite"),
+    (ASSIGNED_USER, "Rita", "Regole"),
+    (AUTOMATED_USER, "Automated", "Process"),
+)
 _OWN_PEOPLE: Final = 20
 _TITLES: Final = ("Marketing Manager", "Buyer", "CFO", "Owner", "Head of Sales")
 _STATUSES: Final = ("Open - Not Contacted", "Working - Contacted", "Closed - Not Converted")
@@ -39,7 +46,10 @@ def _fill_setup(org: Org, org_id: str) -> None:
         "IsSandbox": False,
         "InstanceName": "SIM1",
     }
-    for user, first, last in ((SYNC_USER, "Integration", "User"), (SALES_USER, "Paola", "Vendite")):
+    statuses = OBJECTS["Task"]["Status"]
+    for number, status in enumerate(statuses.values, 1):
+        add_task_status(org, status, closed=status == "Completed", default=status == statuses.default, order=number)
+    for user, first, last in _USERS:
         org.tables["User"][user] = {
             "Id": user,
             "Username": f"{first.lower()}@sync.example",
@@ -47,9 +57,24 @@ def _fill_setup(org: Org, org_id: str) -> None:
             "LastName": last,
             "Name": f"{first} {last}",
             "Email": f"{first.lower()}@sync.example",
+            "UserType": "AutomatedProcess" if user == AUTOMATED_USER else "Standard",
             "IsActive": True,
             "SystemModstamp": None,
         }
+
+
+def add_task_status(org: Org, name: str, *, closed: bool, default: bool = False, order: int = 99) -> None:
+    """A value of Task.Status, as an administrator adds it. Only Completed is a closed one at first."""
+    id = long_id(f"{KEY_PREFIXES['TaskStatus']}5e{len(org.tables['TaskStatus']):010d}")
+    org.tables["TaskStatus"][id] = {
+        "Id": id,
+        "ApiName": name,
+        "MasterLabel": name,
+        "SortOrder": order,
+        "IsDefault": default,
+        "IsClosed": closed,
+        "SystemModstamp": None,
+    }
 
 
 def _fill_person(org: Org, person: SimulatedPerson, seed: int) -> None:

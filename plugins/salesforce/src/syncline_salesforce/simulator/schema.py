@@ -16,7 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["KEY_PREFIXES", "OBJECTS", "FieldDef", "custom_field", "describe_field", "describe_object", "long_id"]
+__all__ = [
+    "HIDDEN",
+    "KEY_PREFIXES",
+    "OBJECTS",
+    "FieldDef",
+    "custom_field",
+    "describe_field",
+    "describe_object",
+    "long_id",
+]
 
 _AUDIT = """
 CreatedDate datetime d
@@ -83,6 +92,7 @@ JigsawContactId string:20 n
 CleanStatus picklist:40 cunr = Matched|Different|Acknowledged|NotFound|Inactive|Pending|SelectMatch|Skipped
 CompanyDunsNumber string:9 cun
 DandbCompanyId reference cun > DandBCompany
+HasOptedOutOfEmail boolean cud
 EmailBouncedReason string:255 un
 EmailBouncedDate datetime un
 IndividualId reference cun > Individual
@@ -102,6 +112,7 @@ Name string:121 -
 Phone phone:40 cun
 MobilePhone phone:40 cun
 Email email:80 cunl
+HasOptedOutOfEmail boolean cud
 Title string:128 cun
 Department string:80 cun
 Description textarea:32000 cun
@@ -188,7 +199,29 @@ LastName string:80 cu
 FirstName string:40 cun
 Name string:121 -
 Email email:128 cu
+UserType picklist:40 nr = *Standard|AutomatedProcess|PowerPartner|Guest
 IsActive boolean cud
+SystemModstamp datetime d
+"""
+
+_HISTORY = """
+Id id:18 dl
+IsDeleted boolean d
+CreatedById reference d > User
+CreatedDate datetime d
+Field picklist:255 r
+DataType picklist:40 nr
+OldValue anyType n
+NewValue anyType n
+"""
+
+_TASK_STATUS = """
+Id id:18 dl
+ApiName string:255 l
+MasterLabel string:255 n
+SortOrder int:8 n
+IsDefault boolean d
+IsClosed boolean d
 SystemModstamp datetime d
 """
 
@@ -237,8 +270,12 @@ KEY_PREFIXES: Final[Mapping[str, str]] = {
     "PermissionSet": "0PS",
     "PermissionSetAssignment": "0Pa",
     "FieldPermissions": "01k",
+    "TaskStatus": "01J",
+    "LeadHistory": "0H1",
+    "ContactHistory": "0H2",
 }
-"""The first three characters of an object's ids (Salesforce: standard field record id prefix decoder)."""
+"""The first three characters of an object's ids (Salesforce: standard field record id prefix decoder; those of the
+last two are made up)."""
 
 _SOAP: Final[Mapping[str, str]] = {
     "id": "tns:ID",
@@ -284,7 +321,7 @@ class FieldDef:
 
     @property
     def filterable(self) -> bool:
-        return self.type != "address" and not (self.type == "textarea" and self.length > 255)
+        return self.type not in ("address", "anyType") and not (self.type == "textarea" and self.length > 255)
 
 
 _LINE = re.compile(r"(\w+) (\w+)(?::(\d+)(?:,(\d+))?)? ([a-z]*|-)(?: ([=>]) ?(.*))?$")
@@ -335,7 +372,14 @@ OBJECTS: Final[Mapping[str, Mapping[str, FieldDef]]] = {
     "PermissionSet": _object(_PERMISSION_SET),
     "PermissionSetAssignment": _object(_ASSIGNMENT),
     "FieldPermissions": _object(_FIELD_PERMISSIONS),
+    "TaskStatus": _object(_TASK_STATUS),
+    "LeadHistory": _object(_HISTORY + "LeadId reference - > Lead"),
+    "ContactHistory": _object(_HISTORY + "ContactId reference - > Contact"),
 }
+
+HIDDEN: Final = frozenset({("Lead", "HasOptedOutOfEmail"), ("Contact", "HasOptedOutOfEmail")})
+"""Standard fields that field-level security hides from the sync user until it is granted them: so it is in the
+recorded describe of a Lead (CumulusCI), which does not have the field."""
 
 _CUSTOM_TYPES: Final[Mapping[str, str]] = {
     "Text": "string",

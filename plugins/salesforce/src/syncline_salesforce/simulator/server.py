@@ -19,7 +19,16 @@ from syncline.sdk import SimulatorOptions
 from syncline.testing.simulator import VendorSimulator
 from syncline_salesforce.simulator import soql
 from syncline_salesforce.simulator.bulk import BulkError, IngestJobs, QueryJobs
-from syncline_salesforce.simulator.org import ASSIGNED_USER, ORG_ID, SALES_USER, Org, SaveError, UnknownColumnError
+from syncline_salesforce.simulator.history import child_relationship
+from syncline_salesforce.simulator.org import (
+    ASSIGNED_USER,
+    AUTOMATED_USER,
+    ORG_ID,
+    SALES_USER,
+    Org,
+    SaveError,
+    UnknownColumnError,
+)
 from syncline_salesforce.simulator.people import fill
 from syncline_salesforce.simulator.schema import OBJECTS, describe_field, describe_object, long_id
 from syncline_salesforce.simulator.tokens import CLIENT_ID, CLIENT_SECRET, TokenError, Tokens
@@ -172,6 +181,12 @@ class SalesforceSimulator(VendorSimulator):
             self._journal.commit()
         return id
 
+    def automation_edit(self, object: str, id: str, /, **fields: Any) -> None:
+        """A flow that runs as the Automated Process user changes a record."""
+        with self._lock:
+            self.org.update(object, id, fields, AUTOMATED_USER)
+            self._journal.commit()
+
     def convert_lead(self, id: str) -> str:
         """A sales person converts a lead; the contact's id."""
         with self._lock:
@@ -199,6 +214,18 @@ class SalesforceSimulator(VendorSimulator):
         with self._lock:
             self.org.delete(object, gone, SALES_USER, master=survivor)
             self.org.update(object, survivor, {}, SALES_USER)
+            self._journal.commit()
+
+    def change_field(self, object: str, name: str, /, **changes: Any) -> None:
+        """An administrator changes a custom field: its `type`, `length`, `values`, …, or its `name`."""
+        with self._lock:
+            self.org.change_field(object, name, **changes)
+            self._journal.commit()
+
+    def remove_field(self, object: str, name: str) -> None:
+        """An administrator deletes a custom field."""
+        with self._lock:
+            self.org.remove_field(object, name)
             self._journal.commit()
 
     def rows(self, object: str) -> list[dict[str, Any]]:
@@ -311,7 +338,7 @@ class SalesforceSimulator(VendorSimulator):
         if self.live_pages:
             table = self.org.tables[query.object]
             shown = [table[row["Id"]] for row in shown if start == 0 or not table[row["Id"]].get("IsDeleted")]
-        records = [_record(query, row, version) for row in shown]
+        records = [self._record(query, row, version) for row in shown]
         answer: dict[str, Any] = {"totalSize": len(found), "done": end >= len(found)}
         if end < len(found):
             answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
@@ -326,15 +353,42 @@ class SalesforceSimulator(VendorSimulator):
 
     def _rows_as_text(self, text: str, deleted: bool) -> tuple[str, list[str], list[list[str]]]:
         query, found = self._find(text, deleted)
-        return query.object, list(query.fields), [[_cell(row.get(n)) for n in query.fields] for row in found]
+        return (
+            query.object,
+            list(query.fields),
+            [[_cell(self._value(query, row, n)) for n in query.fields] for row in found],
+        )
+
+    def _value(self, query: soql.Query, row: soql.Row, name: str) -> Any:
+        """A field, or one of a parent: `LastModifiedBy.Name`."""
+        parent, _, field = name.rpartition(".")
+        if not parent:
+            return row.get(name)
+        above = self.org.row(query.parents[parent], row.get(f"{parent}Id") or "")
+        return None if above is None else above.get(field)
+
+    def _record(self, query: soql.Query, row: soql.Row, version: str) -> dict[str, Any]:
+        """As a query shows it: the fields of a parent in an object of their own, or null where there is none."""
+        found: dict[str, Any] = {"attributes": _attributes(query.object, row["Id"], version)}
+        for name in query.fields:
+            parent, _, field = name.rpartition(".")
+            if not parent:
+                found[name] = row.get(name)
+            elif self.org.row(query.parents[parent], row.get(f"{parent}Id") or "") is None:
+                found[parent] = None
+            else:
+                above = {"attributes": _attributes(query.parents[parent], row[f"{parent}Id"], version)}
+                found.setdefault(parent, above)[field] = self._value(query, row, name)
+        return found
 
     def global_describe(self, request: Request, version: str) -> Response:
-        objects = [describe_object(name, version) for name in OBJECTS]
+        objects = [describe_object(name, version) for name in OBJECTS if self.org.fields(name) is not None]
         return _json({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})
 
     def describe(self, request: Request, version: str, object: str) -> Response:
         fields = [describe_field(d) for d in self._fields(object).values()]
-        lists: dict[str, list[Any]] = {"actionOverrides": [], "childRelationships": [], "namedLayoutInfos": []}
+        children = [child_relationship(object)] if self.org.tracks(object) else []
+        lists: dict[str, list[Any]] = {"actionOverrides": [], "childRelationships": children, "namedLayoutInfos": []}
         lists |= {"recordTypeInfos": [], "supportedScopes": []}
         texts = {"extendsInterfaces": None, "implementedBy": None, "implementsInterfaces": None, "extendedBy": None}
         rest: dict[str, Any] = {"compactLayoutable": True, "defaultImplementation": None, "listviewable": None}
@@ -704,10 +758,6 @@ def _rolled_back(result: dict[str, Any]) -> dict[str, Any]:
 
 def _attributes(object: str, id: str, version: str) -> dict[str, str]:
     return {"type": object, "url": f"/services/data/v{version}/sobjects/{object}/{id}"}
-
-
-def _record(query: soql.Query, row: soql.Row, version: str) -> dict[str, Any]:
-    return {"attributes": _attributes(query.object, row["Id"], version)} | {n: row.get(n) for n in query.fields}
 
 
 def _cell(value: Any) -> str:

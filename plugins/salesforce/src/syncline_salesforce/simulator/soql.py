@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -49,7 +49,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query. `fields` are canonical names; `count` stands for COUNT()."""
+    """A parsed query. `fields` are canonical names; `count` stands for COUNT(). `parents` are the relationships that
+    dotted fields go through, and the object each leads to."""
 
     object: str
     fields: tuple[str, ...]
@@ -58,6 +59,7 @@ class Query:
     order: tuple[Order, ...]
     limit: int | None
     offset: int
+    parents: Mapping[str, str] = field(default_factory=dict)
 
 
 def printed_datetime(moment: datetime) -> str:
@@ -97,6 +99,7 @@ class _Parser:
         self.at = 0
         self.fields: Mapping[str, FieldDef] = {}
         self.object = ""
+        self.parents: dict[str, str] = {}
 
     def _tokens(self) -> list[tuple[str, str, int]]:
         found, position = [], 0
@@ -155,7 +158,7 @@ class _Parser:
         offset = self._whole() if self._accept("OFFSET") else 0
         if self.at < len(self.tokens):
             self._unexpected()
-        return Query(self.object, names, count, test, order, limit, offset)
+        return Query(self.object, names, count, test, order, limit, offset, self.parents)
 
     def _from(self) -> None:
         position = self.tokens[self.at][2] if self.at < len(self.tokens) else 0
@@ -189,13 +192,29 @@ class _Parser:
         return known
 
     def _select_list(self) -> tuple[str, ...]:
-        names = [self._field().name]
+        names = [self._selected()]
         while self._accept(","):
-            names.append(self._field().name)
+            names.append(self._selected())
         if len(set(names)) < len(names):
             again = next(n for n in names if names.count(n) > 1)
             raise SoqlError("INVALID_FIELD", f"duplicate field selected: {again}")
         return tuple(names)
+
+    def _selected(self) -> str:
+        """A field, or one of a parent through its relationship, as `LastModifiedBy.Name` (SOQL guide, child-to-parent
+        relationships). Of references to several objects none is followed here."""
+        name = self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+        relation, _, field_name = name.partition(".")
+        reference = self.fields.get(f"{relation}Id")
+        if not field_name or reference is None or len(reference.refers) != 1:
+            return self._field().name
+        above = self.schema(reference.refers[0]) or {}
+        if field_name not in above:
+            message = f"No such column '{field_name}' on entity '{reference.refers[0]}'."
+            raise SoqlError("INVALID_FIELD", message)
+        self.at += 1
+        self.parents[relation] = reference.refers[0]
+        return name
 
     def _order(self) -> tuple[Order, ...]:
         orders = [self._one_order()]

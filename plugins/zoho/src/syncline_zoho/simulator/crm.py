@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, Final
 
 from syncline.testing.simulator import Table, Trouble
+from syncline_zoho.simulator.history import History
 from syncline_zoho.simulator.schema import MODULE_IDS, MODULES, SYSTEM_UNIQUE, FieldDef, custom_field
 
 __all__ = ["SALES_USER", "SYNC_USER", "USERS", "Crm", "RowError", "Rules"]
@@ -82,6 +83,7 @@ class Crm:
         self._fields: dict[str, dict[str, FieldDef]] = {}
         self._unique: dict[tuple[str, str], dict[str, list[str]]] = {}
         self.locked: set[str] = set()
+        self.history = History(USERS)
         self._hidden: frozenset[str] = frozenset()
 
     # Time and ids
@@ -343,6 +345,8 @@ class Crm:
         if "Last_Name" in row:
             row["Full_Name"] = " ".join(filter(None, (row.get("First_Name"), row["Last_Name"])))
         self.tables[module][id] = row
+        if before:
+            self.history.note(module, before, row, by)
         for (owner, name), index in self._unique.items():
             if owner != module or before.get(name) == row.get(name):
                 continue

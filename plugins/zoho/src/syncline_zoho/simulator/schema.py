@@ -206,6 +206,10 @@ MODULES: Final[Mapping[str, Mapping[str, FieldDef]]] = {
 }
 
 
+_AREAS: Final = {"small": 2_000, "large": 32_000, "rich_text": 50_000}
+"""How much a textarea holds, by its type (vendor sheet §10)."""
+
+
 def custom_field(row: Mapping[str, Any]) -> FieldDef:
     """A field that was created through the API, as its table keeps it."""
     values = tuple(v["actual_value"] for v in row.get("pick_list_values") or ())
@@ -214,8 +218,9 @@ def custom_field(row: Mapping[str, Any]) -> FieldDef:
         type=row["data_type"],
         id=row["id"],
         label=row["field_label"],
-        length=row.get("length"),
+        length=row.get("length") or _AREAS.get(str((row.get("textarea") or {}).get("type"))),
         decimals=row.get("decimal_place"),
+        required=bool(row.get("required")),
         read_only=bool(row.get("read_only")),
         unique=row.get("unique") or {},
         values=values,

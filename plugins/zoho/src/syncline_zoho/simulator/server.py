@@ -68,6 +68,10 @@ class Switches:
     """A page token is an offset, so that a deletion makes the next page skip a record; else a position."""
     converted_shown: bool = False
     """COQL shows converted leads unasked."""
+    timelines: bool = True
+    """Timelines may be read; else they are NOT_ALLOWED (a code the SDK lists for them), as in a module without any."""
+    timeline_backwards: bool = False
+    """A timeline begins with the oldest entry."""
     tags_as_words: bool = False
     """Answers of tag calls name tags as words (one page); else as objects (another page, and the OpenAPI files)."""
 
@@ -92,6 +96,7 @@ class ZohoSimulator(VendorSimulator):
         ("GET", f"{_API}/<module>/deleted", "deleted"),
         ("POST", f"{_API}/<module>/actions/<action>", "tag_action"),
         ("GET PUT DELETE", f"{_API}/<module>/<id>", "record"),
+        ("GET", f"{_API}/<module>/<id>/__timeline", "timeline"),
         ("POST", f"{_API}/Leads/<id>/actions/convert", "convert"),
         ("POST", f"{_API}/<module>/<id>/actions/<action>", "one_tag_action"),
     ]
@@ -541,6 +546,23 @@ class ZohoSimulator(VendorSimulator):
         # As somebody found with a live account: a converted lead is not there unless it is asked for as one.
         hidden = row is not None and row.get("Converted__s") and request.args.get("converted", "false") == "false"
         return Response(status=204) if row is None or hidden else json_answer({"data": [row]})
+
+    def timeline(self, request: Request, version: str, module: str, id: str) -> Response:
+        """What happened to a record, newest first ("Timeline of a record", API v8; its shape as the SDK reads it)."""
+        self._module(module)
+        self._charge(1)
+        if not self.switches.timelines:
+            raise RefusedError(400, "NOT_ALLOWED", "the timeline of this module cannot be read")
+        if id not in self.crm.tables[module]:
+            raise RefusedError(400, "INVALID_DATA", "the related id given seems to be invalid", resource_path_index=1)
+        entries = self.crm.history.of(module, self.crm.tables[module][id])
+        if self.switches.timeline_backwards:
+            entries.reverse()
+        page, per_page = whole(request, "page", 1), min(whole(request, "per_page", _PAGE), _PAGE)
+        shown = entries[(page - 1) * per_page : page * per_page]
+        more = page * per_page < len(entries)
+        info = {"per_page": per_page, "count": len(shown), "page": page, "more_records": more, "next_page_token": None}
+        return json_answer({"__timeline": shown, "info": info})
 
     def deleted(self, request: Request, version: str, module: str) -> Response:
         self._module(module)
