@@ -1,8 +1,8 @@
 """What may go wrong with a source, place by place: every address it is read from, every table, every file.
 
-A break is put right by what `make` returns. `quiet` ones look like success: an answer that is whole and well formed, and
-says that there is nothing, or less than before. So do some of files, by design: a file that is gone was rotated away, and
-a last line without an end is still being written.
+A break is put right by what `make` returns. `quiet` ones look like success: an answer that is whole and well formed,
+and says that there is nothing, or less than before. So do some of files, by design: a file that is gone was rotated
+away, and a last line without an end is still being written.
 """
 
 from __future__ import annotations
@@ -200,4 +200,8 @@ def _take_away(file: Path) -> Undo:
 def _kept(file: Path) -> Undo:
     copy = file.with_suffix(".kept")
     shutil.copy2(file, copy)
-    return lambda: None if copy.replace(file) else None
+
+    def undo() -> None:
+        copy.replace(file)
+
+    return undo

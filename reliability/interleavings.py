@@ -19,13 +19,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import select
 
 from reliability.office import MemoryCrm, Office, open_office
 from reliability.stores import Stores
 from syncline.host import Host
 from syncline.model import RemoteRef, Value, Writer, alike
 from syncline.store.profiles import profiles
-from syncline.store.values import dump_json
+from syncline.store.schema import link, outbox
+from syncline.store.values import dump_json, load
 from syncline.testing.memory import MemoryWorld
 
 __all__ = ["Judge", "Tally", "interleave"]
@@ -62,12 +64,15 @@ class Judge:
         self.touched: dict[_Place, _Touch] = {}
         self.ours: defaultdict[_Place, list[Value]] = defaultdict(list)
         """What we have written, where we have; the last comes last."""
+        self.doubtful: set[tuple[str, str, str, Value]] = set()
+        """CRM, person, field, value: under way when we were killed, so that nobody can tell whose it is."""
         self.looks: defaultdict[_Place, list[Value]] = defaultdict(lambda: [None, None])
         """What stood there at our last two looks."""
         self.decided: dict[_Place, tuple[Value, Value]] = {}
         """What stood there when somebody decided, and what is to stand there."""
-        self.said: defaultdict[tuple[str, str, Value], list[datetime]] = defaultdict(list)
-        """Person, attribute, value → when anybody said so, anywhere."""
+        self.said: dict[tuple[str, str, Value], datetime] = {}
+        """Person, attribute, value → when anybody said so last, anywhere."""
+        self._latest: dict[tuple[str, str], datetime] = {}
         self._seen: dict[tuple[str, str], int] = {}
         for crm in office.memory:
             self._watch(crm)
@@ -81,6 +86,7 @@ class Judge:
                 for name in crm.policies:
                     if fields.get(name) != held.get(name):
                         self._judge(crm, ref, name, held.get(name), fields.get(name))
+                        self.ours[crm.name, ref, name].append(fields.get(name))
             store(ref, fields, by, who, at)
             self._note(crm, ref, held, by, at)
 
@@ -89,7 +95,9 @@ class Judge:
             for ref in world.refs(object):
                 for name in crm.policies:
                     place = (crm.name, ref, name)
-                    self.looks[place] = [self.looks[place][-1], world.get(ref)[name]]
+                    value = world.get(ref)[name]
+                    self.looks[place] = [self.looks[place][-1], value]
+                    self._hear_late(crm, place, value)
             return changed_since(object, names, version)
 
         world._store = stored  # type: ignore[method-assign]
@@ -112,13 +120,19 @@ class Judge:
             return
         if held in self.ours.get(place, ()):
             return  # our own value, whoever typed it again
+        if touch.by != "person" and (crm.name, self._whose(place), name, held) in self.doubtful:
+            return
         if not crm.world.keeps_history and held == self.looks[place][0]:
             return  # it was another in between, and a CRM that tells only of records does not say so
         if touch.version > self._seen.get((crm.name, ref.object), 0):
             self.raced += 1  # typed after our last look: no CRM can be asked to write only what is unchanged
             return
         if not self._allowed(place, policy, touch, held, wanted):
-            self.lost.append(f"{crm.name} {ref} {name} ({policy}): {held!r} by {touch.by} became {wanted!r}")
+            when = f"{touch.at:%H:%M:%S.%f} by {touch.by}"
+            said = self.said.get((self._whose(place), name, wanted), "never")
+            self.lost.append(
+                f"{crm.name} {ref.id} {name} ({policy}): {held!r} of {when} became {wanted!r}, said {said}"
+            )
 
     def _allowed(self, place: _Place, policy: str, touch: _Touch, held: Value, wanted: Value) -> bool:
         self.protected += touch.by in _HUMAN
@@ -128,12 +142,27 @@ class Judge:
             decided = self.decided.get(place)
             return decided is not None and (decided[0], decided[1]) == (held, wanted)
         if policy == "newest":
-            return any(at >= touch.at for at in self.said[self._whose(place), place[2], wanted])
+            said = self.said.get((self._whose(place), place[2], wanted))
+            return said is not None and said >= touch.at
         return False  # only_if_empty
 
     def _whose(self, place: _Place) -> str:
         crm = next(crm for crm in self.office.memory if crm.name == place[0])
-        return next(email for email, ref in crm.refs.items() if ref == place[1])
+        return next((email for email, ref in crm.refs.items() if ref == place[1]), "")
+
+    def hear(self, email: str, attribute: str, value: Value, at: datetime, policy: str = "") -> None:
+        """Somebody says so. Where the policy is to ask, what only they have changed is later than all before it."""
+        latest = self._latest.get((email, attribute), at)
+        if policy == "ask":
+            at = max(at, latest + timedelta(microseconds=1))
+        self.said[email, attribute, value] = max(at, self.said.get((email, attribute, value), at))
+        self._latest[email, attribute] = max(at, latest)
+
+    def _hear_late(self, crm: MemoryCrm, place: _Place, value: Value) -> None:
+        """A CRM that tells only of records says that a value is as new as the last change of any field."""
+        touch = self.touched.get(place)
+        if not crm.world.keeps_history and touch is not None and touch.by != "us":
+            self.hear(self._whose(place), place[2], value, crm.world._rows[place[1]].changed_at, crm.policies[place[2]])
 
     def lives_on(self, crm: MemoryCrm, email: str, ref: RemoteRef, *, same: bool) -> None:
         """A person's record lives on as another one; `same`: with all that was in it, by whom it was."""
@@ -142,7 +171,7 @@ class Judge:
             before, now = (crm.name, old, name), (crm.name, ref, name)
             self.ours[now] = self.ours[before]
             self.looks[now] = self.looks[before]
-            if before in self.touched:
+            if before in self.touched and (crm.world.get(ref)[name] is not None or self.ours[before]):
                 self.touched[now] = self.touched[before]
         crm.refs[email] = ref
 
@@ -311,13 +340,13 @@ def _machine(folder: Path, stores: Stores, people: int, base: int, tally: Tally)
             if self.chance.random() < 0.35:
                 value, ago = self.office.value(), timedelta(seconds=self.chance.choice((0, 1, 60, 3600)))
                 self.office.say(email, {name: value}, ago)
-                self.judge.said[email, name, value].append(self.office.now - ago)
+                self.judge.hear(email, name, value, self.office.now - ago)
                 return
             crm = self.chance.choice(self.office.memory)
             by: Writer = self.chance.choice(("person", "person", "unknown", "system"))
             given = None if self.chance.random() < 0.15 else self.office.value()
             if (ref := crm.ref(email)) is not None:
-                self.judge.said[email, name, given].append(crm.world.clock())
+                self.judge.hear(email, name, given, crm.world.clock(), crm.policies[name])
                 crm.edit(ref, name, given, by)
 
         @rule(share=st.sampled_from((0.1, 0.5, 1.0)), seconds=st.sampled_from((0, 1, 30, 3600)))
@@ -329,11 +358,14 @@ def _machine(folder: Path, stores: Stores, people: int, base: int, tally: Tally)
 
         @rule()
         def convert_or_merge(self) -> None:
-            """Some leads are converted, some records merged into one that somebody has typed."""
+            """Some leads are converted, some records merged into one that somebody typed: those that we know."""
+            with self.process.host.database.read() as connection:
+                linked = connection.execute(select(link.c.connection, link.c.object, link.c.remote_id)).all()
+            known = {(name, RemoteRef(object_name, id_)) for name, object_name, id_ in linked}
             for email in self.chance.sample(self.office.people, max(1, people // 10)):
                 crm = self.chance.choice(self.office.memory)
                 ref = crm.ref(email)
-                if ref is None:
+                if ref is None or (crm.name, ref) not in known:
                     continue
                 if ref.object == "Lead" and self.chance.random() < 0.5:
                     self.judge.lives_on(crm, email, crm.world.convert(ref), same=True)
@@ -341,7 +373,7 @@ def _machine(folder: Path, stores: Stores, people: int, base: int, tally: Tally)
                     typed = {name: self.office.value() for name in crm.policies if self.chance.random() < 0.7}
                     survivor = crm.world.put(ref.object, typed)
                     for name, value in typed.items():
-                        self.judge.said[email, name, value].append(crm.world.clock())
+                        self.judge.hear(email, name, value, crm.world.clock(), crm.policies[name])
                     crm.world.merge(ref, survivor)
                     self.judge.lives_on(crm, email, survivor, same=False)
                 tally.moved += 1
@@ -360,7 +392,7 @@ def _machine(folder: Path, stores: Stores, people: int, base: int, tally: Tally)
                 self.judge.decided[place] = (case.theirs, case.ours if value is None else value)
                 email = self._email(case)
                 for told in (case.theirs, value):
-                    self.judge.said[email, case.field, told].append(self.office.now)
+                    self.judge.hear(email, case.field, told, self.office.now)
 
         def _email(self, case: Any) -> str:
             [crm] = [crm for crm in self.office.memory if crm.name == case.connection]
@@ -381,9 +413,24 @@ def _machine(folder: Path, stores: Stores, people: int, base: int, tally: Tally)
         def _run(self, left: int | None, bystanders: float) -> None:
             tally.runs += 1
             self.bystanders = bystanders
-            tally.kills += not self.process.run(left)
+            if not self.process.run(left):
+                tally.kills += 1
+                self._doubt()
             self.bystanders = 0.0
             self.office.later(timedelta(seconds=self.chance.choice((0, 1))))
+
+        def _doubt(self) -> None:
+            """What was sent and not answered."""
+            with self.process.host.database.read() as connection:
+                sent = connection.execute(
+                    select(outbox).where(outbox.c.status == "sent", outbox.c.operation == "upsert")
+                )
+                rows = sent.all()
+                known = profiles(connection, {row.person_id for row in rows})
+            for row in rows:
+                for name, value in load(row.payload)["fields"].items():
+                    for email in known[row.person_id].emails:
+                        self.judge.doubtful.add((row.connection, email, name, value))
 
         # What must hold
 

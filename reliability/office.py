@@ -173,7 +173,11 @@ class Office:
 
     def _in_memory(self, name: str) -> MemoryCrm:
         skew = timedelta(seconds=self.chance.choice((0, 0, -90, 90, 7200)))
-        world = MemoryWorld(objects=dict.fromkeys(("Lead", "Contact"), _fields(self.attributes)), clock=lambda: self.now + skew, page_size=1000)
+        world = MemoryWorld(
+            objects=dict.fromkeys(("Lead", "Contact"), _fields(self.attributes)),
+            clock=lambda: self.now + skew,
+            page_size=1000,
+        )
         world.keeps_history = self.chance.random() < 0.6
         if self.chance.random() < 0.5:
             _spell(world)

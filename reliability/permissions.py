@@ -371,8 +371,8 @@ class Town:
 
     def _letter_tells(self, email: str, granted: bool) -> None:
         self._facts += 1
-        told = {"purpose": "mail", "granted": granted}
-        self.letter.world.happened(f"fact-{self._facts}", "consent_change", self.now, email=email, **told)
+        fact = f"fact-{self._facts}"
+        self.letter.world.happened(fact, "consent_change", self.now, email=email, purpose="mail", granted=granted)
 
     def tick(self, email: str) -> None:
         """Somebody in a CRM ticks that a person has opted out, or takes a tick away."""

@@ -77,7 +77,7 @@ def _another(default: Any) -> Any:
     if isinstance(default, bool):
         return not default
     if isinstance(default, int | float | timedelta):
-        return default + type(default)(1)
+        return default + type(default)(1)  # type: ignore[operator]  # each of them adds to its own kind
     return f"{default}2" if isinstance(default, str) else None
 
 

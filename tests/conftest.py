@@ -99,13 +99,13 @@ class Vendors:
             simulator.stop()
 
 
-def start_vendors(folder: Path, *, people: int, seed: int = 1) -> Vendors:
+def start_vendors(folder: Path, *, people: int, seed: int = 1, clock: str = EPOCH) -> Vendors:
     """Start the vendors of the world with one CRM, and write a connectors.yaml in `folder` that reaches them."""
     factories = Plugins.load().simulators()
     text = ONE_CRM.read_text("utf-8")
     vendors = Vendors(folder, {}, {})
     for name, kind in (("newsletter", "mailchimp"), ("website", "files"), ("crm", "salesforce")):
-        options = SimulatorOptions(people=people, seed=seed, folder=folder / "vendors" / name, clock=EPOCH)
+        options = SimulatorOptions(people=people, seed=seed, folder=folder / "vendors" / name, clock=clock)
         simulator = factories[kind](options)
         simulator.start()
         vendors.running[name] = simulator

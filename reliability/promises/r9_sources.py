@@ -1,8 +1,8 @@
 """R9: everything that may go wrong with a source, at every place it is read from, in a read from the very beginning.
 
-The CRM holds scores, bands, memberships and tasks that come from the source. The clock stands still, so any write at all
-would come from what the source does not say. What fails says so in the report; what merely looks empty, or smaller than
-before, is no proof that anything has ended: what people did stays done.
+The CRM holds scores, bands, memberships and tasks that come from the source. The clock stands still, so any write at
+all would come from what the source does not say. What fails says so in the report; what merely looks empty, or smaller
+than before, is no proof that anything has ended: what people did stays done.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from syncline.testing.population import EPOCH, simulated_now
 NAME: Final = "R9"
 PROMISE: Final = "a failing or truncated source never clears or removes anything"
 SINKS: Final = ("mailchimp", "mailpoet", "unbounce", "instapage", "files")
-SMALL: Final = {"people": 25, "breaks": 8}
+SMALL: Final = {"people": 25, "breaks": 4}
 FULL: Final = {"people": 200, "breaks": 10_000}
 """`breaks`: at most so many of all there are at a source."""
 
@@ -47,7 +47,7 @@ _MODEL: Final = {
     "version": 1,
     "signals": {"doings": {"count": "any"}},
     "score": [{"name": "doings", "add": "doings"}],
-    "bands": [{"name": "hot", "at_least": 3}],
+    "bands": [{"name": "hot", "at_least": 1}],
 }
 
 
@@ -197,7 +197,7 @@ def _configuration(source: Mapping[str, Any]) -> dict[str, Any]:
         "store": "${STORE}",
         "connections": {"source": dict(source), "crm": {"plugin": "memory-sink"}},
         "scores": {"doings": {"model": _MODEL}},
-        "segments": {"hot": {"all": [{"score": "doings", "at_least": 3}]}},
+        "segments": {"hot": {"all": [{"score": "doings", "at_least": 1}]}},
         "actions": [
             {"name": "call", "when": {"enters": "hot"}, "task": {"to": "crm", "subject": "Call", "body": "them"}}
         ],

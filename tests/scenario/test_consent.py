@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from syncline.events import Classifier
+from syncline.host.recount import LATEST, recount
 from syncline.model import Event, Identifier, Limits, RawRecord, event_id, microseconds
 from syncline.people import IdentityRules
 from syncline.store import inbox
@@ -280,6 +281,10 @@ def test_a_withdrawal_by_webhook_overtakes_the_plan(lab: Any) -> None:
     withheld = [row for row in lab.rows("outbox") if row["status"] == "withheld"]
     assert {row["reason"] for row in withheld} == {"email_marketing was withdrawn"}
     assert {row["operation"] for row in withheld} == {"upsert", "task", "add"}
+    with lab.store() as connection:
+        sums = recount(connection, LATEST).adds_up
+    assert sums
+    assert all(found.holds for found in sums)
     lab.later()
     assert lab.sink().write_calls == 0
     assert {row["connection"]: row["granted"] for row in lab.rows("consent") if row["granted"] == 0} == {"shop": 0}

@@ -59,7 +59,7 @@ def test_1_when_some_records_were_rejected(lab: Any, syncline: Run) -> None:
     report = json.loads(out)
     assert (code, report["status"], report["sinks"]["crm"]["rejected"]) == (1, "rejected", 1)
     letters = json.loads(syncline("dead-letters", "--json")[1])
-    assert [(letter["person or task"], letter["reason"], letter["attempts"]) for letter in letters] == [
+    assert [(letter["key"], letter["reason"], letter["attempts"]) for letter in letters] == [
         (key, "the address is malformed", 1)
     ]
     assert "the address is malformed" in syncline("dead-letters")[1]
@@ -134,10 +134,18 @@ def test_conflicts_show_what_waits_for_a_decision(lab: Any, syncline: Run) -> No
     lab.points("ada@acme.example", 50, last_name="Lovelace")
     lab.points("eve@acme.example", 50)
     assert syncline("run")[0] == 0
-    several, both = json.loads(syncline("conflicts", "--json")[1])
-    assert (several["person"], several["reason"]) == ("eve@acme.example", "2 records have this email")
-    assert both["reason"] == "both sides changed LastName: there 'King', here 'Lovelace'"
-    assert "there 'King', here 'Lovelace'" in syncline("conflicts")[1]
+    both, several = json.loads(syncline("conflicts", "--json")[1])
+    assert (several["kind"], several["person"]) == ("record", "eve@acme.example")
+    assert several["question"] == "2 records have this email"
+    assert (both["kind"], both["field"], both["there"]["value"], both["here"]["value"]) == (
+        "field",
+        "LastName",
+        "King",
+        "Lovelace",
+    )
+    shown = syncline("conflicts")[1]
+    assert both["id"] in shown
+    assert "Lovelace" in shown
 
 
 def test_quarantine_shows_what_could_not_be_used_and_why(lab: Any, syncline: Run) -> None:

@@ -297,6 +297,7 @@ def test_a_re_subscription_cannot_leave(both: Any, monkeypatch: pytest.MonkeyPat
     lab.later()
     tick(lab, lab.world)
     lab.run()
+
     def wrong(self: Any, mapped: Any, person: Any, held: Any = None) -> Any:
         return FieldChange(mapped.name, True, False) if mapped.consent else None
 

@@ -306,7 +306,13 @@ def _mapped(value: Value) -> Value:
 
 @pytest.mark.parametrize(
     ("made", "writer"),
-    [(_spelt, "us"), (_spelt, "us, of the record"), (_spelt, "unknown"), (_mapped, "us"), (_mapped, "us, of the record")],
+    [
+        (_spelt, "us"),
+        (_spelt, "us, of the record"),
+        (_spelt, "unknown"),
+        (_mapped, "us"),
+        (_mapped, "us, of the record"),
+    ],
 )
 @pytest.mark.parametrize("policy", ["ours", "human_wins", "newest", "ask"])
 def test_our_value_in_the_crms_own_spelling_is_no_change(

@@ -160,7 +160,7 @@ class _Loading:
         self._files: dict[Path, Document] = {}
 
     def structure(self, later: Collection[str] = ()) -> Config | None:
-        """The file as a Config, and the cross checks. What is under the keys in `later` is filled in when it is used."""
+        """The file as a Config, and the cross checks. What is under the keys in `later` is filled in when used."""
         if not isinstance(self.document.data, Mapping):
             return None
         config, problems = self.document.check(Config, as_is=("connections", *later))

@@ -26,7 +26,7 @@ __all__ = ["LATEST", "Recount", "Row", "Sum", "recount"]
 LATEST: Final = "latest"
 
 _OPEN: Final = ("pending", "sent")
-_OUTCOMES: Final = ("created", "updated", "unchanged", "rejected", "retry", "waiting", "abandoned", *_OPEN)
+_OUTCOMES: Final = ("created", "updated", "unchanged", "rejected", "retry", "waiting", "withheld", "abandoned", *_OPEN)
 _ACCEPTED: Final = ("created", "updated", "unchanged")
 _RECORDS: Final = ("create", "update")
 _TOLD: Final = ("created", "updated", "rejected", "retry", "tasks", "members", "closed")

@@ -28,7 +28,7 @@ def told_apart(told: RemoteRecord, known: RemoteRecord | None, seen_at: datetime
     whatever the CRM's clock says.
     """
     if told.deleted:
-        return told
+        return told if known is None else replace(told, edits=_emptied_before(known))
     told = replace(told, changed_at=_not_after(told.changed_at, seen_at))
     said = {name: replace(e, at=_not_after(e.at, seen_at)) for name, e in told.edits.items()}
     if known is None or known.deleted:
@@ -51,6 +51,13 @@ def emptied(record: RemoteRecord, name: str) -> Edit | None:
     """Who emptied a field, as far as anybody knows; None where it holds something, or nothing as ever."""
     edit = record.edits.get(name)
     return edit if edit is not None and edit.by != "us" and same(record.fields.get(name), None) else None
+
+
+def _emptied_before(known: RemoteRecord) -> dict[str, Edit]:
+    """What somebody had emptied in a record that is gone: it may live on as another one, in which it is empty too."""
+    if known.deleted:
+        return dict(known.edits)
+    return {name: edit for name in known.fields if (edit := emptied(known, name)) is not None}
 
 
 def _writer(name: str, told: RemoteRecord, said: Edit | None, known: RemoteRecord) -> Edit | None:

@@ -21,8 +21,8 @@ from syncline.sync.webhooks import Notices, report_on
 
 __all__ = ["read_crms"]
 
-_CLOCKS_APART: Final = timedelta(hours=1)
-"""No two honest clocks differ by so much; less does no harm to scores that count in hours."""
+_CLOCKS_APART: Final = timedelta(days=1)
+"""No two honest clocks differ by so much; less does little harm, and is what a wrong time zone makes."""
 
 
 def read_crms(course: Course) -> list[Target]:

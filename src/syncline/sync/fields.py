@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal
 
@@ -23,6 +23,7 @@ from syncline.sync.target import FieldMap, Target
 
 __all__ = ["FieldPlanner", "Held", "Know", "Subject", "Unfit", "takes_over"]
 
+_TICK: Final = timedelta(microseconds=1)
 _OURS_ALONE: Final = ("email", "key", "last_event", "last_event_at")
 """Of a person, what no CRM can tell us: who they are, and what they did."""
 
@@ -61,7 +62,6 @@ class Held:
     def edit(self, name: str) -> Edit:
         """Who changed a field last, as far as anybody knows."""
         return Edit(None) if self.item is None else edit_of(self.item.record, name)
-
 
     def emptied(self, name: str) -> bool:
         """Whether somebody else emptied a field, as far as anybody knows."""
@@ -111,7 +111,10 @@ class FieldPlanner:
         if decision.verdict is Verdict.ASK:
             decision = self._asked(mapped, subject, held.ref, state, decision)
         elif decision.verdict is Verdict.TAKE:
-            self._take(mapped, subject.person, state.remote, state.edit.at)
+            at = state.edit.at
+            if mapped.policy == "ask" and state.desired_at is not None:  # theirs alone has changed, whatever clocks say
+                at = max(at or state.desired_at, state.desired_at + _TICK)
+            self._take(mapped, subject.person, state.remote, at)
         if self._know.trace:
             self._plan.steps.append(_step(mapped, subject, held, state, decision))
         return _change(mapped.name, state, decision) if decision.writes else None

@@ -20,12 +20,16 @@ __all__ = ["inherited", "put_readings", "settle_readings"]
 def inherited(
     connection: Connection, name: str, matches: Matches, acknowledged: Mapping[RemoteRef, Mapping[str, Value]]
 ) -> dict[RemoteRef, dict[str, Value]]:
-    """Survivor → what the record before it had accepted from us, as far as it came over with the conversion or merge.
+    """Converted record → what the one before it had accepted from us, as far as it came over with the conversion.
 
-    What stood in the survivor before is somebody else's, even where it is the same: a person's edit that came by a
-    merge is never taken for a value of ours.
+    What somebody had emptied came over empty. What stood in a record before is somebody else's, even where it is the
+    same; and after a merge all of it is: a person's edit that came by it is never taken for a value of ours.
     """
-    former = {matches.linked[person].ref: old for person, old in matches.followed.items() if person in matches.linked}
+    former = {
+        matches.linked[person].ref: old
+        for person, old in matches.followed.items()
+        if person in matches.linked and matches.linked[person].ref.object != old.object
+    }
     accepted = crm.acknowledged(connection, name, former.values())
     found = {}
     for ref, old in former.items():
@@ -46,6 +50,8 @@ def inherited(
 def _came_over(field: str, value: Value, survivor: RemoteRecord, gone: RemoteRecord) -> bool:
     at, ended_at = edit_of(survivor, field).at, gone.changed_at
     held = survivor.fields.get(field)
+    if same(held, None) and field in gone.edits:
+        return True
     return same(held, value) and at is not None and ended_at is not None and at >= ended_at
 
 

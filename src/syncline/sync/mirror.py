@@ -15,7 +15,6 @@ from syncline.sdk import Sink
 from syncline.sdk.config import ConnectorConfig
 from syncline.store import crm, cursors, runs
 from syncline.store.database import Database
-from syncline.store.edits import edit_of
 from syncline.store.runs import OutboxRow
 from syncline.store.values import load
 from syncline.sync import crm_events
@@ -158,9 +157,9 @@ def _arrived(connection: Connection, name: str, rows: list[OutboxRow]) -> list[W
 
 
 def _took(record: RemoteRecord, field: str, value: Value) -> bool:
-    """Whether a field holds just that, or what the CRM may have made of it by itself."""
-    held = record.fields.get(field)
-    return same(held, value) or (edit_of(record, field).by != "person" and alike(held, value))
+    """Whether a field holds just that, or what the CRM may have made of it, and no person is known to have typed it."""
+    edit = record.edits.get(field)
+    return (edit is None or edit.by != "person") and alike(record.fields.get(field), value)
 
 
 def _store(

@@ -53,14 +53,15 @@ def read_opt_outs(
     `inherited` is what came over to a record from the one that it was converted from or merged with, and was ours.
     """
     found = OptOuts()
-    if not target.opt_outs:
+    purposes = target.opt_outs
+    if not purposes:
         return found
     for person, link in matches.linked.items():
         item = matches.records.get(link.ref)
         if item is None:
             continue  # never read: what it said last stays
-        for name in target.opt_outs:
-            place = _Place(target, name, person, item.record)
+        for name, purpose in purposes.items():
+            place = _Place(target, name, purpose, person, item.record)
             place.compare(known.get(person, ()), found, as_of, came_over=inherited.get(link.ref, {}).get(name) is True)
     found.guessed += _of_candidates(target, matches, as_of)
     return found
@@ -72,6 +73,7 @@ class _Place:
 
     target: Target
     name: str
+    purpose: str
     person: int
     record: RemoteRecord
 
@@ -87,9 +89,9 @@ class _Place:
         """Note what is new, and what is taken back. A field that was not read leaves all as it is."""
         if self.name not in self.record.fields:
             return
-        purpose = self.target.opt_outs[self.name]
-        said = next((one for one in known if (one.purpose, one.side) == (purpose, self.side)), None)
-        ours = next((one for one in known if (one.purpose, one.side) == (purpose, ticked(self.side))), None)
+        side = self.side
+        said = next((one for one in known if one.side == side and one.purpose == self.purpose), None)
+        ours = next((one for one in known if one.side == ticked(side) and one.purpose == self.purpose), None)
         ours = ours if ours is not None and ours.event_id == self.id else None
         if self.record.fields[self.name] is True:
             known_here = ours is not None or (said is not None and said.event_id == self.id)
@@ -111,7 +113,7 @@ class _Place:
         """What the field states where it is true; or that it is our own tick."""
         at_us = microseconds(edit_of(self.record, self.name).at or as_of)
         side = ticked(self.side) if ours else self.side
-        return Said(self.person, self.target.opt_outs[self.name], side, False, at_us, self.id)
+        return Said(self.person, self.purpose, side, False, at_us, self.id)
 
 
 def _place_id(target: Target, ref: RemoteRef, name: str) -> bytes:
@@ -123,9 +125,9 @@ def _of_candidates(target: Target, matches: Matches, as_of: datetime) -> Iterato
     for conflict in matches.conflicts:
         items = (matches.records.get(ref) for ref in conflict.candidates)
         for record in (item.record for item in items if item is not None):
-            for name in target.opt_outs:
+            for name, purpose in target.opt_outs.items():
                 if record.fields.get(name) is True:
-                    yield _Place(target, name, conflict.person_id, record).withdrawal(as_of)
+                    yield _Place(target, name, purpose, conflict.person_id, record).withdrawal(as_of)
 
 
 def note_told(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def test_the_log_goes_to_stderr_and_nothing_secret_anywhere(
     vendors: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a process of its own, with every call logged."""
-    found = vendors("secrets", people=20)
+    found = vendors("secrets", people=20, clock=datetime.now(UTC).isoformat())  # that process has the real time
     assert set(found.env) >= {"API_KEY", "CLIENT_SECRET"}
     for name, value in found.env.items():
         monkeypatch.setenv(name, value)

@@ -116,8 +116,9 @@ WHOLE_FILE = {
     ),
     "misspelt section is one mistake": (
         "version: 1\nconections: {}\n",
-        "2: conections: unknown key; did you mean 'connections'? Known: connections, actions, classify, "
-        "identity, models, raw_retention, scores, segments, server, simulation, store, syncs, version",
+        "2: conections: unknown key; did you mean 'connections'? Known: connections, actions, "
+        "alerts, classify, consent, identity, models, raw_retention, scores, segments, server, simulation, store, "
+        "syncs, version",
     ),
     "empty section": (
         "version: 1\nconnections: {}\nsyncs:\n",
@@ -172,7 +173,7 @@ CONNECTIONS = {
     "misspelt setting": (
         "version: 1\nconnections:\n  crm: {plugin: salesforce, logn: {client_id: x, client_secret: y}}\n",
         "3: connections.crm.logn: unknown key; did you mean 'login'? Known: login, plugin, base_url, "
-        "simulated, timeout",
+        "budget, simulated, timeout",
     ),
     "misspelt setting inside a login": (
         "version: 1\n"
@@ -244,7 +245,7 @@ CONNECTIONS = {
     "simulated, misspelt setting": (
         "version: 1\nconnections:\n  news: {plugin: mailchimp, simulated: true, audiense: x}\n",
         "3: connections.news.audiense: unknown key; did you mean 'audience'? Known: audience, api_key, "
-        "page_size, plugin, regions, simulated, tokens",
+        "budget, page_size, plugin, regions, simulated, tokens",
     ),
     "simulated is no text": (
         "version: 1\nconnections:\n  files: {plugin: sheet, simulated: 'yes', path: x}\n",
@@ -446,6 +447,47 @@ FIELD_MAPPINGS = {
     ),
 }
 
+CONSENT = {
+    "a purpose nobody declared": (
+        BASE + FIELDS + "A: {from: person.title, owner: ours, purpose: mial}\n"
+        "consent: {purposes: {mail: {basis: consent}}}\n",
+        "13: syncs[0].fields.A.purpose: no purpose is called 'mial'; did you mean 'mail'? Known: mail; declare it: "
+        "consent: {purposes: {…}}",
+    ),
+    "purposes in every place": (
+        BASE + ACTION + "    task: {to: crm, subject: Mail, purpose: a}\n" + SYNC + "    purpose: b\n"
+        "    fields: {A: {consent: c}}\n"
+        "    segments: {lead_caldo: {name: Hot, purpose: d}}\n"
+        "consent: {unsubscribes: [e]}\n",
+        "9: actions[0].task.purpose: no purpose is called 'a'; there is none; declare it: consent: {purposes: {…}}\n"
+        "15: syncs[0].purpose: no purpose is called 'b'; there is none; declare it: consent: {purposes: {…}}\n"
+        "16: syncs[0].fields.A.consent: no purpose is called 'c'; there is none; declare it: consent: {purposes: {…}}\n"
+        "17: syncs[0].segments.lead_caldo.purpose: no purpose is called 'd'; there is none; declare it: consent: "
+        "{purposes: {…}}\n"
+        "18: consent.unsubscribes[0]: no purpose is called 'e'; there is none; declare it: consent: {purposes: {…}}",
+    ),
+    "an opt-out with an owner": (
+        BASE + FIELDS + "A: {consent: mail, owner: ours}\nconsent: {purposes: {mail: {basis: consent}}}\n",
+        "13: syncs[0].fields.A.owner: does not go with 'consent': an opt-out is read, and only ever ticked by us",
+    ),
+    "a purpose of what we only read": (
+        BASE + FIELDS + "A: {to: person.stage, owner: theirs, purpose: mail}\n"
+        "consent: {purposes: {mail: {basis: consent}}}\n",
+        "13: syncs[0].fields.A.purpose: does not go with owner: theirs, which we only read; it has 'to' only",
+    ),
+    "an unknown basis": (
+        BASE + "consent: {purposes: {mail: {basis: contract}}}\n",
+        "7: consent.purposes.mail.basis: not valid; Known: consent, legitimate_interest",
+    ),
+    "one list for two segments, one of them with a purpose": (
+        BASE.replace("[email_open]}}", "[email_open]}, cold: {all: [email_open]}}")
+        + SYNC
+        + "    segments: {lead_caldo: {name: Hot}, cold: hot}\n",
+        "12: syncs[0].segments.cold: segments 'cold' and 'lead_caldo' (in sync 'leads', line 12) both keep 'hot', and "
+        "each would remove whom the other adds; give each a list of its own, or make one segment of the two",
+    ),
+}
+
 SYNCS = {
     "unknown connection": (
         BASE + "syncs:\n"
@@ -587,7 +629,7 @@ JOINED = {
     ),
 }  # fmt: skip
 
-CASES = {**WHOLE_FILE, **CONNECTIONS, **RULES, **ACTIONS, **FIELD_MAPPINGS, **SYNCS, **JOINED}
+CASES = {**WHOLE_FILE, **CONNECTIONS, **RULES, **ACTIONS, **FIELD_MAPPINGS, **CONSENT, **SYNCS, **JOINED}
 
 
 @pytest.mark.parametrize(("text", "message"), CASES.values(), ids=list(CASES))

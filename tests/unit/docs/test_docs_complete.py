@@ -113,7 +113,7 @@ def test_every_status_of_a_run_is_documented() -> None:
     table = section(OPERATING, "## Exit codes and statuses")
     for status in get_args(Report.model_fields["status"].annotation):
         assert f"`{status}`" in table
-        assert f"`{status}`" in rows(JSON)["status"]
+        assert f"`{status}`" in rows(JSON.partition("\n## ")[0])["status"]
         code = Report(status=status).exit_code
         assert f"`{status}`" in rows(table)[str(code)]
 
