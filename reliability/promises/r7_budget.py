@@ -108,15 +108,14 @@ def _budget(world: World, days_allowed: int, first: _First) -> tuple[dict[str, A
     while days < days_allowed:
         days += 1
         before = world.simulator.counters()["calls"]
-        for _ in range(2):  # the schedule goes on: what is used up stays used up
-            report = world.run()
+        reports = [world.run() for _ in range(2)]  # the schedule goes on: what is used up stays used up
         used = world.simulator.counters()["calls"] - before
         most = max(most, used)
         if used > per_day:
             trouble.append(f"day {days}: {used} calls, the budget is {per_day}")
         short |= _is_short(world)
         trouble += _hottest_first(world)
-        if report.error is None:
+        if any(report.error is None for report in reports):
             break
         world.later(_DAY)
     if not short and first.writes > _MANY:
@@ -125,10 +124,10 @@ def _budget(world: World, days_allowed: int, first: _First) -> tuple[dict[str, A
     return {"budget a day": per_day, "most used": most, "days": days}, trouble
 
 
-def _quota(world: World, _: int, first: _First) -> tuple[dict[str, Any], list[str]]:
-    """The vendor's own quota ends in the middle: no call is made until it may have begun again."""
-    fault = Fault("quota", on="*", after=first.too_little, seconds=_DAY.total_seconds())
-    world.simulator.faults = [fault]
+def _quota(world: World, _: int, __: _First) -> tuple[dict[str, Any], list[str]]:
+    """The vendor's own quota ends among the writes: no call is made until it may have begun again."""
+    day = _DAY.total_seconds()
+    world.simulator.faults = [Fault("quota", on=call, after=1, seconds=day) for call in world.crm.writes["upsert"]]
     report = world.run()
     trouble = [] if report.error else ["the quota did not run out: nothing is shown"]
     before = world.simulator.counters()["calls"]
