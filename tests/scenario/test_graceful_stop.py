@@ -23,10 +23,12 @@ from syncline.model import Outcome
 from syncline.store import schedules, schema
 from syncline.sync.report import Report
 from syncline.testing.memory import MemorySink, MemorySource
-from syncline.testing.population import simulated_now
 
 SYNCLINE = [sys.executable, "-c", "from syncline.cli.main import main; main()"]
 AGES_AGO = datetime(1980, 1, 1, tzinfo=UTC)
+
+PRESENT = datetime.now(UTC).replace(microsecond=0)
+"""Processes of their own live in the real present, and so must the vendors: their clocks are held together."""
 
 
 @contextmanager
@@ -193,13 +195,13 @@ def process(vendors: Any, *command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def opened(vendors: Any) -> Host:
-    return Host.load(vendors.folder / "connectors.yaml", env=vendors.env, clock=simulated_now)
+    return Host.load(vendors.folder / "connectors.yaml", env=vendors.env, clock=lambda: PRESENT)
 
 
 @pytest.fixture
 def world(vendors: Callable[..., Any]) -> Any:
     """Simulated vendors, a prepared CRM, and a sync that was due ages ago."""
-    made = vendors("world", people=20)
+    made = vendors("world", people=20, clock=PRESENT.isoformat())
     path = Path(made.folder / "connectors.yaml")
     path.write_text(path.read_text("utf-8").replace("every: 15m", "every: 9999d"), "utf-8")
     with opened(made) as host:
