@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from syncline.errors import TransientError
 from syncline.sync import crms
 
 ANNA = "anna@acme.example"
@@ -168,6 +169,21 @@ def test_the_tick_we_pass_on_is_no_event(watched: Any) -> None:
     for _ in range(2):
         lab.later()
         lab.run()
+    assert changes(lab) == []
+
+
+def test_nor_is_one_whose_answer_was_lost(watched: Any) -> None:
+    lab = watched
+    lab.data["consent"] = {"purposes": {"email_marketing": {"basis": "consent"}}}
+    lab.fields["OptedOut"] = {"consent": "email_marketing"}
+    known(lab)
+    lab.says(ANNA, "email_unsubscribe")
+    lab.world.fail_call("upsert", TransientError("the line is cut"), times=3, applied=True)
+    assert lab.sink().error
+    for _ in range(2):
+        lab.later()
+        lab.run()
+    assert lab.held(ANNA)["OptedOut"] is True
     assert changes(lab) == []
 
 

@@ -25,11 +25,12 @@ from syncline.model import (
     event_id,
     microseconds,
 )
-from syncline.store import crm, inbox
+from syncline.store import crm, inbox, runs
 from syncline.store.database import Database
 from syncline.store.edits import edit_of, told_apart
 from syncline.store.profiles import first_identifiers
 from syncline.store.schema import BY_POLL
+from syncline.store.values import load
 from syncline.sync.ingest import Fate, Ingest
 from syncline.sync.merge import same
 from syncline.sync.target import FieldMap, Target
@@ -56,6 +57,9 @@ def note(connection: Connection, target: Target, records: Sequence[RemoteRecord]
     before = {ref: item.record for ref, item in known.items()}
     read = [(before[record.ref], record) for record in records if record.ref in before]
     changes = [change for old, new in read for change in _news(watched, old, told_apart(new, old, now))]
+    if any(name in target.opt_outs for _, name, *_ in changes):
+        unheard = _unheard_ticks(connection, target)
+        changes = [change for change in changes if change[:2] not in unheard]
     if not changes:
         return
     owners = crm.owners(connection, target.connection, {change[0] for change in changes})
@@ -71,7 +75,7 @@ def note(connection: Connection, target: Target, records: Sequence[RemoteRecord]
 
 
 def _news(watched: Mapping[str, FieldMap], before: RemoteRecord, now: RemoteRecord) -> Iterator[_Change]:
-    """What changed in one record, but for what we changed ourselves."""
+    """What changed in one record. The mirror knows our own writes already, but for those whose answer was lost."""
     if before.deleted:
         return
     if now.successor is not None and now.successor.object != now.ref.object:
@@ -81,9 +85,18 @@ def _news(watched: Mapping[str, FieldMap], before: RemoteRecord, now: RemoteReco
     for name in watched:
         if name not in before.fields or name not in now.fields or same(before.fields[name], now.fields[name]):
             continue
-        edit = edit_of(now, name)
-        if edit.by != "us":
-            yield now.ref, name, before.fields[name], now.fields[name], edit
+        yield now.ref, name, before.fields[name], now.fields[name], edit_of(now, name)
+
+
+def _unheard_ticks(connection: Connection, target: Target) -> set[tuple[RemoteRef, str]]:
+    """The opt-outs that we passed on and heard no answer of: they look like somebody else's."""
+    sent = (row for rows in runs.unanswered(connection, target.connection).values() for row in rows)
+    payloads = ((row.object, load(row.payload)) for row in sent if row.operation == "upsert")
+    return {
+        (RemoteRef(object_name, str(payload["id"])), name)
+        for object_name, payload in payloads
+        for name in target.one_way & payload["fields"].keys()
+    }
 
 
 def _raw(
